@@ -1,0 +1,122 @@
+"""What produces the next turn: the `Policy` protocol, and the conversation that it is given.
+
+A policy gets a `Conversation` and gives back raw text; `protocol.parse` makes a `Turn` of it. From one call to the next with
+the same `Conversation.id`, messages are only ever appended, and an assistant message is the raw reply, unchanged: a policy
+may keep its KV cache and encode only what is new.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .source import Source
+from .view import View
+from .visual_tokens import Family
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class PromptStyle(StrEnum):
+    """How a policy is told of its tools.
+
+    TEXT: a system prompt with the protocol and the tools' schemas, and a line before every further image.
+    COMPACT: `Tools: zoom_crop, full_res.` and nothing else, for small checkpoints trained on it.
+    """
+
+    TEXT = "text"
+    COMPACT = "compact"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+class TextPart(_Value):
+    """Text of a message."""
+
+    text: str
+
+
+class ImagePart(_Value):
+    """An image of a message: a recipe and the source to cook it from. Pixels are made only when `render` is called."""
+
+    view: View
+    source: Source = Field(exclude=True, repr=False)
+
+    def render(self) -> Image.Image:
+        """RGB pixels of exactly `view.size`; rendered anew each time, always the same bytes."""
+        return self.view.render(self.source)
+
+
+class Message(_Value):
+    """One message. Role `tool` carries what came back; chat templates without that role render it as `user`."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: tuple[TextPart | ImagePart, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """The image parts, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ImagePart))
+
+
+class ToolSpec(_Value):
+    """What a policy is told of a tool: `parameters` is the JSON schema of its arguments (an object), as function-calling APIs call it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Conversation(_Value):
+    """All that was said so far. `id` is the key under which a policy may keep a cache until `forget(id)`."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """Every image shown so far, in order of appearance."""
+        return tuple(image for message in self.messages for image in message.images)
+
+
+class Reply(_Value):
+    """Raw model text. Token counts are 0 where the policy does not know them; `truncated` where its length limit cut the text."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    truncated: bool = False
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Whatever produces the next turn: an endpoint, local weights, a script, verl's rollout server."""
+
+    @property
+    def family(self) -> Family:
+        """The visual-token arithmetic and coordinates of the model."""
+        ...
+
+    @property
+    def style(self) -> PromptStyle:
+        """How the model is told of its tools."""
+        ...
+
+    async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """The next assistant message. Raises `PolicyError` where the endpoint or the weights failed."""
+        ...
+
+    def forget(self, conversation_id: str) -> None:
+        """The conversation is over: free what was kept for it. Unknown ids are fine."""
+        ...
