@@ -7,6 +7,7 @@ may keep its KV cache and encode only what is new.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -69,12 +70,16 @@ class Message(_Value):
         return tuple(part for part in self.parts if isinstance(part, ImagePart))
 
 
-class ToolSpec(_Value):
-    """What a policy is told of a tool: `parameters` is the JSON schema of its arguments (an object), as function-calling APIs call it."""
+@dataclass(frozen=True)
+class ToolSpec:
+    """What a policy is told of a tool: `schema` is the JSON schema of its arguments (an object).
+
+    A dataclass, because pydantic's models already have a `schema`.
+    """
 
     name: str
     description: str
-    parameters: dict[str, Any]
+    schema: dict[str, Any]
 
 
 class Conversation(_Value):
