@@ -1,7 +1,7 @@
 """What happened in one question: turns, tool calls, observations, usage, and the trajectory that holds them.
 
-Everything here is a frozen pydantic model that survives a JSON round trip, and holds recipes (`View`), never pixels.
-The same types serve inference, evaluation and training, so that a reward sees exactly what the agent saw.
+Everything here is a frozen pydantic model that survives a JSON round trip, and holds recipes (`View`), never
+pixels. The same types serve inference, evaluation and training, so that a reward sees exactly what the agent saw.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class ToolCall(Record):
 class Turn(Record):
     """One message of the model: a thought, then either calls or an answer; `problem` where it was malformed.
 
-    `text` is the raw reply, unchanged. With a `problem`, `calls` is empty and `answer` is None. `seconds` is the policy's time.
+    `text` is the raw reply, unchanged. With a `problem`, `calls` is empty and `answer` is None. `seconds` is the
+    policy's time.
     """
 
     kind: Literal["turn"] = "turn"
@@ -107,8 +108,8 @@ class Turn(Record):
 class Observation(Record):
     """What came back: a view, a text or a failure.
 
-    `call` is None for a glance and for a malformed turn that is reported back. `image` is the 1-based number under which
-    the view was shown, in order of appearance; `visual_tokens` is what the view cost in the trajectory's family.
+    `call` is None for a glance and for a malformed turn that is reported back. `image` is the 1-based number under
+    which the view was shown, in order of appearance; `visual_tokens` is what the view cost in the family.
     """
 
     kind: Literal["observation"] = "observation"
@@ -121,11 +122,11 @@ class Observation(Record):
     image: int | None = None
 
 
-type Step = Annotated[Turn | Observation, Field(discriminator="kind")]
+Step = Annotated[Turn | Observation, Field(discriminator="kind")]
 
 
 class SourceRecord(Record):
-    """What a trajectory remembers of an image: enough to recognise it (sha256 `digest`), not to rebuild it."""
+    """What is remembered of an image: enough to recognise it (sha256 `digest`), not to rebuild it."""
 
     label: str
     digest: str
@@ -135,8 +136,8 @@ class SourceRecord(Record):
 class Usage(Record):
     """What a question cost. Visual tokens count every view that was shown, the glance included.
 
-    `full_resolution_tokens` is what the same images would have cost at full resolution. `glance_floored` says that the
-    family's smallest accepted size made the asked glance fraction impossible.
+    `full_resolution_tokens` is what the same images would have cost at full resolution. `glance_floored` says that
+    the family's smallest accepted size made the asked glance fraction impossible.
     """
 
     visual_tokens: int = 0
@@ -149,14 +150,14 @@ class Usage(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def saved(self) -> float:
-        """Share of the full-resolution visual tokens that was not spent; negative where looking cost more than full."""
+        """Share of the full-resolution visual tokens not spent; negative where looking cost more than full."""
         return 1 - self.visual_tokens / self.full_resolution_tokens if self.full_resolution_tokens else 0.0
 
 
 class Trajectory(Record):
     """The one record of a question: what was asked, seen, thought, called and answered, and why it ended.
 
-    `steps` starts with one observation a source, the glances. `detail` says in words why it failed, where it did.
+    `steps` starts with one observation a source, the glances. `detail` says in words why it ended without answer.
     """
 
     id: str
@@ -198,9 +199,13 @@ class Trajectory(Record):
         """
         opened = [Source.open(source) for source in sources]
         if len(opened) != len(self.sources):
-            raise ConfigError(f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: pass the same images")
+            raise ConfigError(
+                f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: pass the same images"
+            )
         for number, (source, record) in enumerate(zip(opened, self.sources, strict=True), 1):
             if source.digest != record.digest:
-                raise ConfigError(f"image {number} ({source.label}) is not the one that was asked about ({record.label}): "
-                                  "pass the same file, unchanged")
+                raise ConfigError(
+                    f"image {number} ({source.label}) is not the one that was asked about ({record.label}): "
+                    "pass the same file, unchanged"
+                )
         return [view.render(opened[view.source]) for view in self.views]

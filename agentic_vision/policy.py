@@ -1,8 +1,8 @@
 """What produces the next turn: the `Policy` protocol, and the conversation that it is given.
 
-A policy gets a `Conversation` and gives back raw text; `protocol.parse` makes a `Turn` of it. From one call to the next with
-the same `Conversation.id`, messages are only ever appended, and an assistant message is the raw reply, unchanged: a policy
-may keep its KV cache and encode only what is new.
+A policy gets a `Conversation` and gives back raw text; `protocol.parse` makes a `Turn` of it. From one call to the
+next with the same `Conversation.id`, messages are only ever appended, and an assistant message is the raw reply,
+unchanged: a policy may keep its KV cache and encode only what is new.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TextPart(_Value):
 
 
 class ImagePart(_Value):
-    """An image of a message: a recipe and the source to cook it from. Pixels are made only when `render` is called."""
+    """An image of a message: a recipe and the source to cook it from. Only `render` makes pixels."""
 
     view: View
     source: Source = Field(exclude=True, repr=False)
@@ -54,7 +54,7 @@ class ImagePart(_Value):
 
 
 class Message(_Value):
-    """One message. Role `tool` carries what came back; chat templates without that role render it as `user`."""
+    """One message. Role `tool` carries what came back; templates without that role render it as `user`."""
 
     role: Literal["system", "user", "assistant", "tool"]
     parts: tuple[TextPart | ImagePart, ...]
@@ -96,7 +96,7 @@ class Conversation(_Value):
 
 
 class Reply(_Value):
-    """Raw model text. Token counts are 0 where the policy does not know them; `truncated` where its length limit cut the text."""
+    """Raw model text. Token counts are 0 where unknown; `truncated` says that a length limit cut the text."""
 
     text: str
     input_tokens: int = 0
