@@ -1,7 +1,8 @@
 """What happened in one question: turns, tool calls, observations, usage, and the trajectory that holds them.
 
 Everything here is a frozen pydantic model that survives a JSON round trip, and holds recipes (`View`), never
-pixels. The same types serve inference, evaluation and training, so that a reward sees exactly what the agent saw.
+pixels. The same types serve inference, evaluation and training, so that a reward sees exactly what the agent
+saw.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class ToolCall(Record):
 class Turn(Record):
     """One message of the model: a thought, then either calls or an answer; `problem` where it was malformed.
 
-    `text` is the raw reply, unchanged. With a `problem`, `calls` is empty and `answer` is None. `seconds` is the
-    policy's time.
+    `text` is the raw reply, unchanged. With a `problem`, `calls` is empty and `answer` is None. `seconds` is
+    the policy's time.
     """
 
     kind: Literal["turn"] = "turn"
@@ -108,8 +109,9 @@ class Turn(Record):
 class Observation(Record):
     """What came back: a view, a text or a failure.
 
-    `call` is None for a glance and for a malformed turn that is reported back. `image` is the 1-based number under
-    which the view was shown, in order of appearance; `visual_tokens` is what the view cost in the family.
+    `call` is None for a glance and for a malformed turn that is reported back. `image` is the 1-based number
+    under which the view was shown, in order of appearance; `visual_tokens` is what the view cost in the
+    family.
     """
 
     kind: Literal["observation"] = "observation"
@@ -136,8 +138,8 @@ class SourceRecord(Record):
 class Usage(Record):
     """What a question cost. Visual tokens count every view that was shown, the glance included.
 
-    `full_resolution_tokens` is what the same images would have cost at full resolution. `glance_floored` says that
-    the family's smallest accepted size made the asked glance fraction impossible.
+    `full_resolution_tokens` is what the same images would have cost at full resolution. `glance_floored` says
+    that the family's smallest accepted size made the asked glance fraction impossible.
     """
 
     visual_tokens: int = 0
@@ -150,14 +152,15 @@ class Usage(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def saved(self) -> float:
-        """Share of the full-resolution visual tokens not spent; negative where looking cost more than full."""
+        """Share of the full-resolution tokens not spent; negative where looking cost more than full."""
         return 1 - self.visual_tokens / self.full_resolution_tokens if self.full_resolution_tokens else 0.0
 
 
 class Trajectory(Record):
     """The one record of a question: what was asked, seen, thought, called and answered, and why it ended.
 
-    `steps` starts with one observation a source, the glances. `detail` says in words why it ended without answer.
+    `steps` starts with one observation a source, the glances. `detail` says in words why it ended without
+    answer.
     """
 
     id: str
@@ -200,7 +203,8 @@ class Trajectory(Record):
         opened = [Source.open(source) for source in sources]
         if len(opened) != len(self.sources):
             raise ConfigError(
-                f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: pass the same images"
+                f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: "
+                "pass the same images"
             )
         for number, (source, record) in enumerate(zip(opened, self.sources, strict=True), 1):
             if source.digest != record.digest:

@@ -1,8 +1,8 @@
 """What produces the next turn: the `Policy` protocol, and the conversation that it is given.
 
-A policy gets a `Conversation` and gives back raw text; `protocol.parse` makes a `Turn` of it. From one call to the
-next with the same `Conversation.id`, messages are only ever appended, and an assistant message is the raw reply,
-unchanged: a policy may keep its KV cache and encode only what is new.
+A policy gets a `Conversation` and gives back raw text; `protocol.parse` makes a `Turn` of it. From one call
+to the next with the same `Conversation.id`, messages are only ever appended, and an assistant message is the
+raw reply, unchanged: a policy may keep its KV cache and encode only what is new.
 """
 
 from __future__ import annotations

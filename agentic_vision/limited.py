@@ -1,0 +1,82 @@
+"""Call a function, sync or async, for at most so many seconds, whatever it does with the time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+async def call_limited(function: Callable[[], Any], seconds: float) -> Any:
+    """The result of `function()`, awaited where it is awaitable; raises what it raises, or `TimeoutError`.
+
+    A plain function runs in a daemon thread of its own: Python cannot stop it, so it is left behind when
+    late, and neither the loop nor the end of the process waits for it. A late coroutine is cancelled and not
+    waited for either. (A coroutine that blocks without awaiting stops the loop, as everywhere in asyncio.)
+    """
+    work: asyncio.Future[Any] = (
+        asyncio.ensure_future(function()) if _is_async(function) else _in_daemon_thread(function)
+    )
+    deadline = asyncio.get_running_loop().time() + seconds
+    result = await _within(work, seconds)
+    if inspect.isawaitable(result):  # a plain function that returned a coroutine
+        result = await _within(asyncio.ensure_future(result), deadline - asyncio.get_running_loop().time())
+    return result
+
+
+async def _within(work: asyncio.Future[Any], seconds: float) -> Any:
+    try:
+        # Not asyncio.timeout: it waits for the cancelled work, which may refuse to be cancelled.
+        await asyncio.wait({work}, timeout=max(seconds, 0))
+        if work.done():
+            if work.cancelled():
+                raise RuntimeError("it cancelled itself")
+            return work.result()
+        raise TimeoutError
+    finally:
+        if not work.done():
+            work.cancel()
+            work.add_done_callback(_forget)
+
+
+def _forget(work: asyncio.Future[Any]) -> None:
+    if not work.cancelled():
+        work.exception()  # marks it as seen: nobody is left to hear of it
+
+
+def _is_async(function: Callable[[], Any]) -> bool:
+    function = getattr(function, "func", function)  # of a partial
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _in_daemon_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    # Not an executor: the interpreter joins its threads at exit, so one hung tool would hang the process.
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+            future.set_exception(error)
+        else:  # SystemExit and the like: a future would let them through to end the loop
+            future.set_exception(RuntimeError(f"it raised {type(error).__name__}"))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function)
+        except BaseException as raised:
+            error = raised  # delivered to the caller
+        with contextlib.suppress(RuntimeError):  # the loop has gone: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=run, name="visual-tool", daemon=True).start()
+    return future
