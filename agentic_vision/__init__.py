@@ -8,8 +8,8 @@ from importlib import import_module
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
-# With a plain install, Python started in the repository finds the core here but tools/ and training/ (which are
-# agentic_vision.tools and agentic_vision.training once installed) only in site-packages: look in both.
+# With a plain install, Python started in the repository finds the core here but tools/ and training/ (which
+# are agentic_vision.tools and agentic_vision.training once installed) only in site-packages: look in both.
 __path__ = extend_path(__path__, __name__)
 
 if TYPE_CHECKING:

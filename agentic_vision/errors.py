@@ -15,7 +15,8 @@ class ImageError(AgenticVisionError):
 class ToolError(AgenticVisionError):
     """Raised by a visual tool to tell the model why its call did not work and what to do instead.
 
-    It never reaches the user: the agent turns it into an observation. `hint` is the advice for the model's next turn.
+    It never reaches the user: the agent turns it into an observation. `hint` is the advice for the model's
+    next turn.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -24,7 +25,7 @@ class ToolError(AgenticVisionError):
 
 
 class ConfigError(AgenticVisionError):
-    """The library is used wrongly: a contradictory option, an unknown name, an extra that is not installed."""
+    """The library is used wrongly: a contradictory option, an unknown name, an extra not installed."""
 
     @classmethod
     def missing_extra(cls, extra: str, what: str) -> "ConfigError":
@@ -33,4 +34,4 @@ class ConfigError(AgenticVisionError):
 
 
 class PolicyError(AgenticVisionError):
-    """The model behind the agent failed: its weights cannot be loaded, or its endpoint gave no usable reply."""
+    """The model behind the agent failed: weights that do not load, an endpoint without a usable reply."""

@@ -19,7 +19,7 @@ Coordinates = Literal["pixels", "per_mille"]
 
 @dataclass(frozen=True)
 class Glance:
-    """The first look: its size, its cost, the cost of the full image, and whether a floor made it dearer than asked."""
+    """The first look, its cost and that of the full image, and whether a floor made it dearer than asked."""
 
     size: Size
     tokens: int
@@ -46,20 +46,25 @@ class Family(ABC):
         """Visual tokens of an image sent at `size`."""
 
     def full(self, size: Size) -> Size:
-        """The size at which to send an image, or a crop, that has `size` pixels, for the model to see all it can."""
+        """The size at which to send an image or a crop of `size` pixels for the model to see all it can."""
         return self.shown_size(size)
 
     def glance(self, size: Size, fraction: float = 0.25) -> Glance:
-        """The largest look at an image of `size` pixels that costs at most `fraction` (0 to 1] of its full cost.
+        """The largest look at an image of `size` pixels that costs at most `fraction` (0 to 1] of its full
+        cost.
 
-        Where the family's smallest cost is above that, it is the smallest look there is, and `floored`; never does
-        it cost more than the full image. Raises `ConfigError` for a fraction out of range.
+        Where the family's smallest cost is above that, it is the smallest look there is, and `floored`; never
+        does it cost more than the full image. Raises `ConfigError` for a fraction out of range.
         """
         if not 0 < fraction <= 1:
-            raise ConfigError(f"a glance of {fraction} of the visual tokens is impossible: choose from (0, 1]")
+            raise ConfigError(
+                f"a glance of {fraction} of the visual tokens is impossible: choose from (0, 1]"
+            )
         full = self.full(size)
         full_tokens = self.tokens(full)
-        budget = math.floor(full_tokens * fraction + 1e-9)  # 0.1 * 1000 tokens are 100, whatever binary floats say
+        budget = math.floor(
+            full_tokens * fraction + 1e-9
+        )  # 0.1 * 1000 tokens are 100, whatever binary floats say
         smaller = self.at_most(size, budget)
         tokens = self.tokens(smaller)
         if tokens >= full_tokens:

@@ -1,8 +1,8 @@
 """What is the model shown? A `View`: a window on a source, at a pixel size; a recipe, not pixels.
 
 A view can be stored, compared and replayed: the same view of the same source renders to the same bytes. All
-windows are boxes in the pixels of the upright *source*, however many views lie between, so a crop of a crop of a
-rotated glance is still cut from the source at its full detail.
+windows are boxes in the pixels of the upright *source*, however many views lie between, so a crop of a crop
+of a rotated glance is still cut from the source at its full detail.
 """
 
 from __future__ import annotations
@@ -125,11 +125,11 @@ class View(BaseModel):
         return self.box.as_tuple() == (0, 0, *self.source_size)
 
     def render(self, source: Source) -> Image.Image:
-        """The pixels: RGB, of exactly `size`, the same bytes every time. Raises `ImageError` for a broken source."""
+        """The pixels: RGB, of exactly `size`, the same bytes every time. Raises `ImageError`."""
         if source.size != self.source_size:
             raise ImageError(
-                f"this view is of a picture of {self.source_size[0]} x {self.source_size[1]} pixels, but {source.label}"
-                f" has {source.size[0]} x {source.size[1]}: give the image that the view was made of"
+                f"this view is of a picture of {self.source_size[0]} x {self.source_size[1]} pixels, but "
+                f"{source.label} has {source.size[0]} x {source.size[1]}: give the one that it was made of"
             )
         image = source.pixels(self.box, self._unturned)
         if self.contrast != 1.0:
@@ -137,10 +137,11 @@ class View(BaseModel):
         return image.transpose(_TURNS[self.rotation]) if self.rotation else image
 
     def crop(self, box: Box) -> View:
-        """The same look at `box` (source pixels), at the source's full detail: one shown pixel per source pixel.
+        """The same look at `box` (source pixels), at the source's full detail: one shown pixel per source
+        pixel.
 
-        The window takes in every source pixel that `box` touches: whole pixels are copied, never blurred between
-        two. Raises `ToolError` where `box` lies wholly outside the source.
+        The window takes in every source pixel that `box` touches: whole pixels are copied, never blurred
+        between two. Raises `ToolError` where `box` lies wholly outside the source.
         """
         inside = box.clipped(self.source_size)
         if inside is None:
@@ -171,14 +172,17 @@ class View(BaseModel):
         return self._with(size=size)
 
     def enhanced(self, contrast: float) -> View:
-        """The same window at this contrast (1 as it is, 2 twice as strong), instead of the contrast it has."""
+        """The same window at this contrast (1 as it is, 2 twice as strong), instead of the contrast it
+        has.
+        """
         return self._with(contrast=contrast)
 
     def to_source(self, box: Corners) -> Box:
         """A rectangle in shown pixels as a box in source pixels: the inverse of `from_source`.
 
-        It is not clipped. Coordinates come to a millionth of a pixel, so whole source pixels return as whole numbers
-        however often they went through views. Raises pydantic's `ValidationError` (a `ValueError`) for an empty one.
+        It is not clipped. Coordinates come to a millionth of a pixel, so whole source pixels return as whole
+        numbers however often they went through views. Raises pydantic's `ValidationError` (a `ValueError`)
+        for an empty one.
         """
         (width, height), (wide, high) = self.size, self._unturned
         x0, y0, x1, y1 = box
@@ -197,7 +201,9 @@ class View(BaseModel):
         )
 
     def from_source(self, box: Box) -> Corners:
-        """A box in source pixels as `x0, y0, x1, y1` in shown pixels: the inverse of `to_source`; not clipped."""
+        """A box in source pixels as `x0, y0, x1, y1` in shown pixels: the inverse of `to_source`; not
+        clipped.
+        """
         (width, height), (wide, high) = self.size, self._unturned
         across, down = wide / self.box.width, high / self.box.height
         x0, x1 = (box.x0 - self.box.x0) * across, (box.x1 - self.box.x0) * across

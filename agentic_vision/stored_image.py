@@ -1,0 +1,72 @@
+"""How do the pixels in a file become upright 8-bit RGB? Orientation and sample formats, for `source`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from PIL import Image
+
+_ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # its value -> how the stored pixels are turned upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def orientation(header: Image.Image, data: bytes) -> int:
+    """The EXIF orientation, 1 (upright) to 8, read from the header alone."""
+    if header.format == "TIFF":
+        return 1  # Pillow turns TIFF upright itself
+    if header.format == "PNG" and "exif" not in header.info and b"eXIf" not in data:
+        return 1  # Pillow would decode the whole PNG to look for EXIF behind the pixels
+    try:
+        value = header.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged metadata, which say nothing of the pixels: viewers show such files as stored
+        return 1
+    return value if value in UPRIGHT else 1
+
+
+def stored_corners(
+    corners: tuple[float, float, float, float], size: tuple[int, int], turned: int
+) -> tuple[float, float, float, float]:
+    """A window on the upright image (of `size`) as the window on the pixels as they are stored."""
+    width, height = size
+    stored: dict[int, Callable[[float, float], tuple[float, float]]] = {
+        1: lambda x, y: (x, y),
+        2: lambda x, y: (width - x, y),
+        3: lambda x, y: (width - x, height - y),
+        4: lambda x, y: (x, height - y),
+        5: lambda x, y: (y, x),
+        6: lambda x, y: (y, width - x),
+        7: lambda x, y: (height - y, width - x),
+        8: lambda x, y: (height - y, x),
+    }
+    ax, ay = stored[turned](corners[0], corners[1])
+    bx, by = stored[turned](corners[2], corners[3])
+    return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB: deeper samples are scaled (Pillow alone cuts them off), alpha goes on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda sample: sample * (1 / 256)).convert("L")
+    elif image.mode in ("I", "F"):
+        # 32-bit samples have no agreed range: from 0 to the smallest usual maximum that holds them.
+        high = cast(tuple[float, float], image.getextrema())[1]
+        usual = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
+        top = next((top for top in usual if high <= top), high)
+        image = image.convert("F").point(lambda sample: sample * (255 / top) + 0.0).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
