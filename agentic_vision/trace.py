@@ -177,17 +177,16 @@ def _seen(view: View, picture: Image.Image, number: int | None) -> str:
     box, (full_width, full_height) = view.box, view.source_size
     turned = f", turned {view.rotation}° clockwise" if view.rotation else ""
     contrast = f", contrast × {view.contrast:g}" if view.contrast != 1 else ""
-    whole = box.as_tuple() == (0, 0, full_width, full_height)
-    place = "the whole picture" if whole else f"from ({box.x0:.0f}, {box.y0:.0f}) to ({box.x1:.0f}, {box.y1:.0f})"
+    place = "the whole picture" if view.is_whole else f"from ({box.x0:.0f}, {box.y0:.0f}) to ({box.x1:.0f}, {box.y1:.0f})"
     hole = (f"M0 0H{full_width}V{full_height}H0ZM{box.x0:g} {box.y0:g}H{box.x1:g}V{box.y1:g}H{box.x0:g}Z")
-    return (f'<div class="seen"><figure><img src="{_data_uri(_fitted(picture))}" width="{max(1, round(width * zoom))}" '
+    return (f'<figure><div class="seen"><img src="{_data_uri(_fitted(picture))}" width="{max(1, round(width * zoom))}" '
             f'height="{max(1, round(height * zoom))}"{_pixelated(width, width * zoom)} alt="image {number} as the model saw it">'
-            f"<figcaption>{width:,} × {height:,} pixels, {view.detail:.0%} of the detail, {place}{turned}{contrast}</figcaption>"
-            f'</figure><figure class="place"><svg viewBox="0 0 {full_width} {full_height}" aria-hidden="true">'
+            f'<svg viewBox="0 0 {full_width} {full_height}" role="img" aria-label="its place on the picture">'
             f'<use href="#source{view.source}" width="{full_width}" height="{full_height}"/><path d="{hole}" fill="#000" '
             f'fill-opacity=".55" fill-rule="evenodd"/><rect x="{box.x0:g}" y="{box.y0:g}" width="{box.width:g}" '
             f'height="{box.height:g}" fill="none" stroke="{_colour(number)}" stroke-width="2.5" vector-effect="non-scaling-stroke"/>'
-            f"</svg><figcaption>its place</figcaption></figure></div>")
+            f"</svg></div><figcaption>{width:,} × {height:,} pixels, {view.detail:.0%} of the detail, {place}{turned}{contrast}"
+            f"</figcaption></figure>")
 
 
 def _call(call: ToolCall) -> str:

@@ -70,11 +70,10 @@ figcaption { margin-top: 10px; color: var(--soft); font-size: .85rem; overflow-w
 .head { display: flex; flex-wrap: wrap; gap: 2px 12px; justify-content: space-between; align-items: baseline; margin-bottom: 10px; }
 .number { display: inline-block; min-width: 1.6em; padding: 0 .4em; margin-right: .5em; border-radius: 6px; text-align: center;
   background: var(--mark); color: #fff; font-weight: 700; font-size: .9rem; line-height: 1.6em; letter-spacing: 0; }
-.seen { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-end; }
-.seen img { display: block; max-width: 100%; height: auto; border-radius: 6px; border: 1px solid var(--line); }
+.seen { display: flex; justify-content: space-between; gap: 14px; align-items: flex-start; }
+.seen img { display: block; flex: 0 1 auto; min-width: 0; height: auto; border-radius: 6px; border: 1px solid var(--line); }
 .pixelated { image-rendering: pixelated; }
-.place { width: 84px; } .place svg { display: block; width: 100%; height: auto; max-height: 120px; }
-.place figcaption { margin-top: 4px; font-size: .75rem; }
+.seen svg { display: block; flex: 0 0 72px; width: 72px; max-height: 110px; }
 blockquote { margin: 0 0 10px; padding-left: 12px; border-left: 3px solid var(--line); font-style: italic; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 code, pre { font: .875rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }

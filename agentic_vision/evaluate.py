@@ -1,0 +1,139 @@
+"""Paired evaluation: the same questions in the same order under several strategies, with one policy and one graph.
+
+`evaluate(rows, policy, ["glance", "agent"], "out")` appends every outcome to `out/trajectories.jsonl` as it comes, so that a
+run that was killed goes on where it stopped, and writes `out/summary.json` at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from .agent import VisionAgent
+from .errors import ConfigError, PolicyError
+from .messages import StopReason
+from .policy import Policy
+from .rows import Row
+from .scores import Outcome, Scores, normalised, score
+from .source import Source
+from .strategies import STRATEGIES, Plan, ScriptedFirstTurn, plan
+
+TRAJECTORIES, SUMMARY, SETTINGS = "trajectories.jsonl", "summary.json", "settings.json"
+
+
+class Summary(BaseModel):
+    """What `summary.json` holds: the figures of every strategy over the same `n` questions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    strategies: dict[str, Scores]
+
+
+def evaluate(
+    rows: Sequence[Row], policy: Policy, strategies: Sequence[str], out: str | os.PathLike[str], *, name: str = "",
+    tools: Sequence[Any] | None = None, glance: float = 0.25, resize: float = 0.5, max_turns: int = 4,
+    max_visual_tokens: int | None = None, seed: int = 0, batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Ask every row under every strategy and return the figures; see `strategies` and `scores` for what they mean.
+
+    `glance` and `resize` are shares of the full visual tokens; `batch_size` questions are asked at once; `name` says which policy
+    this is, so that a folder is not continued with another one. `progress(done, all)` is called after each batch, and once before.
+    Raises `ConfigError` where a row lacks what a strategy needs, or `out` holds another evaluation; `ImageError` for bad
+    images; `PolicyError` where the policy failed: what is done is kept.
+    """
+    unknown = [strategy for strategy in strategies if strategy not in STRATEGIES]
+    if unknown or not strategies:
+        raise ConfigError(f"there is no strategy {', '.join(unknown) or 'given'}: choose from {', '.join(STRATEGIES)}")
+    names = list(dict.fromkeys(strategies))
+    plans = {(row.id, strategy): plan(strategy, row, size=Source.open(row.images[0]).size, share=resize, seed=seed)
+             for row in rows for strategy in names}
+    folder = _open_folder(Path(out), {
+        "rows": hashlib.sha256("\n".join(row.model_dump_json(exclude={"images"}) for row in rows).encode()).hexdigest(),
+        "policy": name, "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
+        "glance": glance, "resize": resize, "max_turns": max_turns, "max_visual_tokens": max_visual_tokens, "seed": seed,
+    })
+    done = {(outcome.row, outcome.strategy): outcome for outcome in _read(folder / TRAJECTORIES)}
+
+    def agent(asked: Plan, group: Sequence[tuple[Row, Plan]]) -> VisionAgent:
+        scripts = [(row, how.script) for row, how in group if how.script is not None]
+        return VisionAgent(ScriptedFirstTurn(policy, scripts) if scripts else policy, tools=tools if asked.tools else [],
+                           glance=asked.share or glance, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
+
+    if progress:
+        progress(len(plans.keys() & done.keys()), len(plans))
+    with (folder / TRAJECTORIES).open("a", encoding="utf-8") as log:
+        # Strategies take turns every few rows: whenever a run is looked at or killed, what it has is paired.
+        for start in range(0, len(rows), batch_size):
+            for strategy in names:
+                todo = [row for row in rows[start : start + batch_size] if (row.id, strategy) not in done]
+                for group in _alike((row, plans[row.id, strategy]) for row in todo):
+                    for outcome in _ask(agent(group[0][1], group), strategy, group):
+                        log.write(outcome.model_dump_json() + "\n")
+                        done[outcome.row, strategy] = outcome
+                    log.flush()
+                    if progress:
+                        progress(len(plans.keys() & done.keys()), len(plans))
+    summary = Summary(n=len(rows), strategies={s: score([done[row.id, s] for row in rows]) for s in names})
+    (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def _alike(asked: Iterable[tuple[Row, Plan]]) -> Iterator[list[tuple[Row, Plan]]]:
+    """Rows that one agent can answer together: they differ in their scripts at most."""
+    groups: dict[tuple[bool, float | None, bool], list[tuple[Row, Plan]]] = {}
+    for row, how in asked:
+        groups.setdefault((how.tools, how.share, how.script is not None), []).append((row, how))
+    yield from groups.values()
+
+
+def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -> Iterator[Outcome]:
+    """One batch through the agent."""
+    start = time.perf_counter()
+    results = agent.batch([(list(row.images), row.question) for row, _ in group])
+    seconds = (time.perf_counter() - start) / len(group)
+    for (row, how), result in zip(group, results, strict=True):
+        if result.stop_reason is StopReason.POLICY_FAILED:  # an outage is not an answer: it must not be scored, nor kept
+            raise PolicyError(f"question {row.id}: {result.trajectory.detail}; run the same command again to go on from here")
+        yield Outcome(
+            row=row.id, strategy=strategy, kind=row.kind, scene=row.scene, reference=row.answer, answer=result.answer,
+            correct=result.answer is not None and normalised(result.answer) == normalised(row.answer),
+            forced=how.script is not None, evidence=row.evidence, seconds=seconds, trajectory=result.trajectory,
+        )
+
+
+def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
+    """Make `folder`, or check that what it holds was made with the same rows, policy and settings."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / SETTINGS
+        if not path.exists():
+            path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot use the folder {folder} ({error.strerror}): give one that is yours to write") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is broken: give a fresh folder") from error
+    changed = sorted(key for key in settings if before.get(key) != settings[key])
+    if changed:
+        raise ConfigError(f"{folder} holds an evaluation with other {' and '.join(changed)}: give a fresh folder, or delete this one")
+    return folder
+
+
+def _read(path: Path) -> list[Outcome]:
+    """The outcomes so far. A last line that a kill cut short is taken off the file: its question is asked again."""
+    if not path.exists():
+        return []
+    whole = path.read_bytes()
+    kept = whole[: whole.rfind(b"\n") + 1]
+    if len(kept) < len(whole):
+        path.write_bytes(kept)
+    return [Outcome.model_validate_json(line) for line in kept.splitlines()]

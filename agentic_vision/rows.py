@@ -1,0 +1,73 @@
+"""Questions with known answers, one JSON object a line: what `agentic-vision data pocket` writes and `eval` reads.
+
+`{"id", "images": [path], "question", "answer", "kind": "coarse"|"fine", "scene", "evidence": [x0, y0, x1, y1],
+"sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optional, and a strategy that needs it says so.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ConfigError
+
+
+class Sufficient(BaseModel):
+    """The cheapest way to the answer: `tool` is None where a glance is enough."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool: str | None = None
+    visual_tokens: int | None = None
+
+
+class Row(BaseModel):
+    """One question. `evidence` is a box in pixels of the first image, holding all that the answer is read from."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+    id: str
+    images: tuple[str, ...] = Field(min_length=1)
+    question: str = Field(min_length=1)
+    answer: str
+    kind: Literal["coarse", "fine"] | None = None
+    scene: str | None = None
+    evidence: tuple[float, float, float, float] | None = None
+    sufficient: Sufficient | None = None
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """The rows of a JSONL file; relative image paths are made relative to its folder.
+
+    Raises `ConfigError` with the line's number where a line is not a row, an id comes twice or there is no row at all.
+    """
+    folder = Path(path).parent
+    rows: list[Row] = []
+    seen: set[str] = set()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` "
+                          "writes") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text: give a JSONL file (for PocketVQA: --format jsonl)") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = Row.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise ConfigError(f"{path}, line {number}, is no row ({where}: {first['msg'].lower()}): a row needs id, images, "
+                              "question and answer") from error
+        if row.id in seen:
+            raise ConfigError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
+        seen.add(row.id)
+        rows.append(row.model_copy(update={"images": tuple(str(folder / image) for image in row.images)}))
+    if not rows:
+        raise ConfigError(f"{path} holds no rows: give a JSONL file with a question a line")
+    return rows
