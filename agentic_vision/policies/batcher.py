@@ -1,0 +1,200 @@
+"""Who decodes, and when? One thread, that gathers the replies asked for at the same time into one batch.
+
+A reply that is asked for while others are being decoded joins them after their current token. The thread ends
+itself after a few seconds without work, and starts again with the next request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+
+import torch
+
+from ..errors import AgenticVisionError, PolicyError
+from ..policy import Conversation, Reply
+from .decoding import Decoder, Row
+from .encoding import Encoder, Piece
+from .sessions import Sessions
+
+IDLE_SECONDS = 5.0
+GATHER_SECONDS = 0.001  # what an idle thread waits for the companions of a first request
+
+
+@dataclass(eq=False)
+class _Request:
+    conversation: Conversation
+    seed: int | None
+    future: Future[Reply] = field(default_factory=Future)
+    pieces: tuple[Piece, ...] = ()
+    input_tokens: int = 0
+
+
+class Batcher:
+    """Answers requests from any thread, `max_batch` at a time. `longest`: tokens the model can read."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        sessions: Sessions,
+        *,
+        max_batch: int,
+        max_new_tokens: int,
+        temperature: float,
+        longest: int,
+    ) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
+        self._sessions = sessions
+        self._max_batch = max_batch
+        self._max_new_tokens = max_new_tokens
+        self._temperature = temperature
+        self._longest = longest
+        self._waiting: deque[_Request] = deque()
+        self._running: dict[Row, _Request] = {}
+        self._change = Condition()
+        self._thread: Thread | None = None
+
+    def submit(self, conversation: Conversation, seed: int | None) -> Future[Reply]:
+        """The reply to come. Cancelling the future takes the request out of the batch."""
+        request = _Request(conversation, seed)
+        with self._change:
+            self._waiting.append(request)
+            self._change.notify()
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="agentic-vision-decoder", daemon=True)
+                self._thread.start()
+        return request.future
+
+    def _work(self) -> None:
+        with torch.inference_mode():
+            while (requests := self._next_requests()) is not None:
+                self._admit(requests)
+                self._release()
+                if self._running:
+                    try:
+                        self._decoder.step()
+                    except Exception as error:
+                        self._fail(list(self._running), error)
+                        self._decoder.clear()
+                    self._release()
+
+    def _next_requests(self) -> list[_Request] | None:
+        """What may join the batch now, in order of arrival; waits while there is nothing to do. None: nobody
+        came for long.
+        """
+        with self._change:
+            if not self._running:
+                if not self._waiting and not self._change.wait_for(lambda: bool(self._waiting), IDLE_SECONDS):
+                    self._thread = None
+                    return None
+                self._change.release()
+                time.sleep(GATHER_SECONDS)
+                self._change.acquire()
+            taken: list[_Request] = []
+            busy = {request.conversation.id for request in self._running.values()}
+            later: deque[_Request] = deque()
+            while self._waiting:
+                request = self._waiting.popleft()
+                # Two turns of one conversation cannot be decoded at once: they share its cache.
+                if len(taken) + len(self._running) < self._max_batch and request.conversation.id not in busy:
+                    busy.add(request.conversation.id)
+                    taken.append(request)
+                else:
+                    later.append(request)
+            self._waiting = later
+            return taken
+
+    def _admit(self, requests: list[_Request]) -> None:
+        rows: dict[Row, _Request] = {}
+        for request in requests:
+            if request.future.cancelled():
+                continue
+            try:
+                rows[self._row(request)] = request
+            except Exception as error:
+                _settle(request.future, _as_policy_error(error))
+        if rows:
+            self._running |= rows
+            try:
+                self._decoder.admit(list(rows))
+            except Exception as error:
+                self._fail(list(rows), error)
+
+    def _row(self, request: _Request) -> Row:
+        """Encode what is new in the conversation."""
+        session = self._sessions.get(request.conversation.id)
+        request.pieces = self._encoder.pieces(request.conversation)
+        added = session.added(request.pieces)
+        chunk = self._encoder.encode(added, session.replies)
+        chunk.ids[:0] = session.pending
+        request.input_tokens = session.length + len(chunk.ids)
+        room = self._longest - request.input_tokens
+        if room < 1:
+            session.clear()
+            raise PolicyError(
+                f"the conversation is {request.input_tokens} tokens long and this checkpoint reads at most "
+                f"{self._longest}: show it fewer or smaller images"
+            )
+        return Row(session, chunk, min(self._max_new_tokens, room), self._temperature, request.seed)
+
+    def _release(self) -> None:
+        """Hand out what is done, drop what nobody waits for any more."""
+        given_up = [
+            row for row, request in self._running.items() if not row.done and request.future.cancelled()
+        ]
+        done = [row for row in self._running if row.done]
+        if not done and not given_up:
+            return
+        self._decoder.release([*done, *given_up])
+        for row in given_up:
+            row.session.clear()
+            del self._running[row]
+        for row in done:
+            request = self._running.pop(row)
+            _settle(request.future, self._reply(row, request))
+        self._sessions.trim()
+
+    def _reply(self, row: Row, request: _Request) -> Reply:
+        """Note in the session what the cache holds now. The last sampled token is not in it yet."""
+        stopped = self._decoder.stops(row.sampled[-1])
+        said = row.sampled[:-1] if stopped else row.sampled
+        text = self._encoder.decode(said)
+        session = row.session
+        session.replies[text] = tuple(said)
+        session.pieces = (*request.pieces, Piece("reply", text))
+        session.pending = [] if stopped else row.sampled[-1:]
+        return Reply(
+            text=text,
+            input_tokens=request.input_tokens,
+            output_tokens=len(row.sampled),
+            truncated=not stopped,
+        )
+
+    def _fail(self, rows: list[Row], error: Exception) -> None:
+        for row in rows:
+            row.session.clear()
+            _settle(self._running.pop(row).future, _as_policy_error(error))
+
+
+def _as_policy_error(error: Exception) -> AgenticVisionError:
+    """Errors of our own as they are; anything else is the weights' failure to answer."""
+    if isinstance(error, AgenticVisionError):
+        return error
+    found = PolicyError(f"the local weights failed: {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def _settle(future: Future[Reply], outcome: Reply | AgenticVisionError) -> None:
+    try:
+        if isinstance(outcome, Reply):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+    except InvalidStateError:
+        pass  # cancelled at the last moment

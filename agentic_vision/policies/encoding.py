@@ -1,0 +1,186 @@
+"""How does a conversation become token ids and pixels?
+
+The chat template is rendered with a mark in the place of every text, so that what people (and models) wrote
+never passes through it: template text may hold special tokens, user text never becomes one. The rendering is
+then cut into pieces. What a conversation adds from one turn to the next is the pieces it adds, and only those
+are tokenised and drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import PolicyError
+from ..policy import Conversation, ImagePart, Message, TextPart
+
+if TYPE_CHECKING:
+    import torch
+
+# Private-use characters around a number. No collision is possible: the template renders nothing but marks and
+# its own text.
+_MARK = "\ue000{}\ue001"
+_MARKS = re.compile("\ue000(\\d+)\ue001")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a rendered conversation: the template's own text, a text, a model's reply, or an image.
+
+    Equal pieces encode alike. An image's `text` is its identity: the digest of its source and the view's
+    recipe.
+    """
+
+    kind: Literal["template", "text", "reply", "image"]
+    text: str
+    image: ImagePart | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Encoded pieces. `pixels`: patches x values, `grids`: images x 3 (time, height, width, in patches); None
+    without images.
+    """
+
+    ids: list[int]
+    pixels: torch.Tensor | None
+    grids: torch.Tensor | None
+
+
+class Encoder:
+    """Renders, tokenises and prepares the pixels, for one checkpoint. Not thread-safe: tokenizers keep state."""
+
+    def __init__(
+        self, tokenizer: Any, image_processor: Any, vision_ids: Sequence[int], image_id: int
+    ) -> None:
+        """`vision_ids`: those of image, video, start and end; `image_id`: the image placeholder's."""
+        self._tokenizer = tokenizer
+        self._image_processor = image_processor
+        self._vision_ids = frozenset(vision_ids)
+        self._image_id = image_id
+        self._image_token: str = tokenizer.convert_ids_to_tokens(image_id)
+        # Templates that do not know the role would print its name to a model that never saw it.
+        self._knows_tools = re.search(r"""['"]tool['"]""", tokenizer.chat_template) is not None
+
+    def pieces(self, conversation: Conversation, *, open_turn: bool = True) -> tuple[Piece, ...]:
+        """The conversation as the checkpoint's chat template renders it, up to where the next reply begins.
+
+        `open_turn=False` leaves out the template's opening of that reply.
+        """
+        texts: list[Piece] = []
+        images = [_image(part) for part in conversation.images]
+        messages = [self._marked(message, texts) for message in conversation.messages]
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=open_turn
+            )
+        except Exception as error:  # jinja2's errors, and whatever a template raises on purpose
+            raise PolicyError(
+                f"the checkpoint's chat template cannot render this conversation: {error}"
+            ) from error
+        pieces: list[Piece] = []
+        shown = iter(images)
+        seen: list[int] = []
+        for index, part in enumerate(_MARKS.split(rendered)):
+            if index % 2:
+                seen.append(int(part))
+                pieces.append(texts[seen[-1]])
+                continue
+            for place, text in enumerate(part.split(self._image_token)):
+                if place:
+                    pieces.append(next(shown, Piece("image", "none")))
+                if text:
+                    pieces.append(Piece("template", text))
+        drawn = sum(piece.kind == "image" for piece in pieces)
+        if seen != list(range(len(texts))) or drawn != len(images):
+            raise PolicyError(
+                f"the checkpoint's chat template renders {len(seen)} of {len(texts)} texts and {drawn} of "
+                f"{len(images)} images: it must render every message once, in order, and every image"
+            )
+        return tuple(pieces)
+
+    def encode(self, pieces: Iterable[Piece], replies: Mapping[str, Sequence[int]]) -> Chunk:
+        """Ids and pixels of `pieces`; `replies` gives the ids that were sampled for a reply's text, which are
+        kept as they are.
+
+        Raises `ImageError` where an image cannot be drawn.
+        """
+        pieces = tuple(pieces)
+        images = [piece.image.render() for piece in pieces if piece.image is not None]
+        pixels = grids = None
+        counts: list[int] = []
+        if images:
+            try:
+                features = self._image_processor(images=images, return_tensors="pt")
+            except ValueError as error:
+                raise PolicyError(
+                    f"the checkpoint's image processor does not take this image: {error}"
+                ) from error
+            pixels, grids = features["pixel_values"], features["image_grid_thw"]
+            counts = (grids.prod(-1) // self._image_processor.merge_size**2).tolist()
+        lengths = iter(counts)
+        ids: list[int] = []
+        for piece in pieces:
+            match piece.kind:
+                case "template":
+                    ids += self._ids(piece.text, special=True)
+                case "text":
+                    ids += self._ids(piece.text, special=False)
+                case "reply":
+                    ids += replies[piece.text] if piece.text in replies else self._reply_ids(piece.text)
+                case "image":
+                    ids += [self._image_id] * next(lengths)
+        return Chunk(ids, pixels, grids)
+
+    def end_of_turn(self) -> int | None:
+        """The id with which the template closes a reply; None where it closes it with ordinary text."""
+        said = (
+            Message(role="user", parts=(TextPart(text=""),)),
+            Message(role="assistant", parts=(TextPart(text=""),)),
+        )
+        last = self.pieces(Conversation(id="", messages=said), open_turn=False)[-1]
+        ids = self._ids(last.text, special=True) if last.kind == "template" else []
+        return ids[0] if ids and ids[0] in self._tokenizer.all_special_ids else None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The raw text of a reply: special tokens that the model chose to write are part of it."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def _marked(self, message: Message, texts: list[Piece]) -> dict[str, Any]:
+        """The message with marks for its texts, which are appended to `texts`."""
+        if message.role == "assistant":
+            return {"role": "assistant", "content": _mark(Piece("reply", message.text), texts)}
+        role = "user" if message.role == "tool" and not self._knows_tools else message.role
+        if not message.images:  # the form that every template understands
+            return {"role": role, "content": _mark(Piece("text", message.text), texts)}
+        content: list[dict[str, str]] = []
+        for part in message.parts:
+            if isinstance(part, TextPart):
+                content.append({"type": "text", "text": _mark(Piece("text", part.text), texts)})
+            else:
+                content.append({"type": "image"})
+        return {"role": role, "content": content}
+
+    def _ids(self, text: str, *, special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(
+            text, add_special_tokens=False, split_special_tokens=not special
+        )
+        return ids
+
+    def _reply_ids(self, text: str) -> list[int]:
+        """A reply that was not sampled here may hold the protocol's own special tokens, but never an image's
+        placeholder.
+        """
+        ids = self._ids(text, special=True)
+        return self._ids(text, special=False) if self._vision_ids.intersection(ids) else ids
+
+
+def _mark(piece: Piece, texts: list[Piece]) -> str:
+    texts.append(piece)
+    return _MARK.format(len(texts) - 1)
+
+
+def _image(part: ImagePart) -> Piece:
+    return Piece("image", f"{part.source.digest} {part.view.model_dump_json()}", part)

@@ -1,0 +1,101 @@
+"""What is kept of a conversation between two of its turns, and for how long?
+
+A `Session` remembers which pieces are already in the KV cache. The caches of all conversations together are
+bounded in bytes: the ones that rested longest go first, and their conversations are encoded anew when they go
+on. The sampled ids of replies are small and stay, so that even then history is what the model wrote, never a
+second tokenisation of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from .encoding import Piece
+
+if TYPE_CHECKING:
+    import torch
+
+MOST_SESSIONS = 4096  # conversations that nobody ended with `forget`
+
+
+@dataclass
+class Session:
+    """One conversation: what its cache holds.
+
+    `keys_values`: a pair for every layer, each 1 x heads x length x head size; `next_position`: the rotary
+    position of the next token; `pending`: ids that were sampled, but not yet run through the model;
+    `replies`: a reply's text -> its ids.
+    """
+
+    pieces: tuple[Piece, ...] = ()
+    keys_values: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+    next_position: int = 0
+    pending: list[int] = field(default_factory=list)
+    replies: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+        return self.keys_values[0][0].shape[2] if self.keys_values else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the cache."""
+        return sum(tensor.nbytes for pair in self.keys_values or () for tensor in pair)
+
+    def added(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """What `pieces` add to the ones in the cache. Where they do not go on from there, the session starts
+        anew: all of them.
+        """
+        known = len(self.pieces)
+        if self.keys_values and tuple(pieces[:known]) == self.pieces:
+            return tuple(pieces[known:])
+        self.clear()
+        return tuple(pieces)
+
+    def clear(self) -> None:
+        """Forget everything but the ids of the replies."""
+        self.pieces, self.keys_values, self.next_position, self.pending = (), None, 0, []
+
+
+class Sessions:
+    """The sessions of all conversations, least recently used first. `most_bytes` bounds what their caches
+    take together.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._lock = Lock()  # `forget` is called from other threads than the one that decodes
+
+    def get(self, conversation_id: str) -> Session:
+        """The session of a conversation, made if need be; from now on the most recently used."""
+        with self._lock:
+            session = self._sessions.setdefault(conversation_id, Session())
+            self._sessions.move_to_end(conversation_id)
+            while len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+            return session
+
+    def trim(self) -> None:
+        """Drop the oldest caches until the rest fits."""
+        with self._lock:
+            excess = sum(session.size for session in self._sessions.values()) - self._most_bytes
+            for session in self._sessions.values():
+                if excess <= 0:
+                    return
+                if session.keys_values:  # one without may just be decoding: it is not at rest
+                    excess -= session.size
+                    session.clear()
+
+    def forget(self, conversation_id: str) -> None:
+        """Drop all of a conversation. One that is just being decoded is freed when that ends."""
+        with self._lock:
+            self._sessions.pop(conversation_id, None)
+
+    def __len__(self) -> int:
+        return len(self._sessions)

@@ -1,0 +1,152 @@
+"""Which model answers, when the weights are here? Any Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint, on CPU or
+GPU.
+
+    policy = TransformersPolicy.load("Qwen/Qwen2.5-VL-3B-Instruct")
+    agent = VisionAgent(policy)
+
+The KV cache of a conversation is kept from turn to turn: a further turn costs its new tokens and its new
+images. Replies that are asked for at the same time are decoded in one batch. Needs the extra
+`agentic-vision[local]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ..errors import ConfigError
+from ..policy import Conversation, PromptStyle, Reply
+from ..visual_tokens import Family
+
+if TYPE_CHECKING:
+    import torch
+
+    from .weights import Weights
+
+
+class TransformersPolicy:
+    """A `Policy` on local weights, made by `load`. It may be used from several threads and event loops."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        max_batch: int = 16,
+        cache_gib: float = 4.0,
+        family: Family | None = None,
+        style: PromptStyle = PromptStyle.TEXT,
+    ) -> None:
+        """As `load`, with weights that are loaded already."""
+        from .batcher import Batcher
+        from .decoding import Decoder
+        from .encoding import Encoder
+        from .sessions import Sessions
+
+        if max_new_tokens < 1 or max_batch < 1 or temperature < 0 or cache_gib < 0:
+            raise ConfigError(
+                "max_new_tokens and max_batch must be at least 1, temperature and cache_gib at least 0: they are "
+                f"{max_new_tokens}, {max_batch}, {temperature} and {cache_gib}"
+            )
+        model, tokenizer = weights.model, weights.tokenizer
+        config = model.config
+        names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+        vision_ids = [getattr(config, name) for name in names if getattr(config, name, None) is not None]
+        encoder = Encoder(tokenizer, weights.image_processor, vision_ids, config.image_token_id)
+        known = model.generation_config.eos_token_id
+        stop_ids = {
+            *(known if isinstance(known, list) else [known]),
+            tokenizer.eos_token_id,
+            encoder.end_of_turn(),
+        }
+        decoder = Decoder(model, stop_ids=stop_ids - {None}, forbidden_ids=vision_ids, tokens=len(tokenizer))
+        self.model: torch.nn.Module = model
+        self._family = family or weights.family
+        self._style = style
+        self._sessions = Sessions(int(cache_gib * 2**30))
+        self._batcher = Batcher(
+            encoder,
+            decoder,
+            self._sessions,
+            max_batch=max_batch,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            longest=config.get_text_config().max_position_embeddings,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        max_batch: int = 16,
+        cache_gib: float = 4.0,
+        family: Family | None = None,
+        style: PromptStyle = PromptStyle.TEXT,
+    ) -> Self:
+        """Load a checkpoint folder or a hub name.
+
+        `device`: None is the GPU if there is one. `dtype`: None is the checkpoint's own on a GPU, float32 on
+        a CPU. `temperature` 0 always takes the likeliest token. At most `max_batch` replies are decoded
+        together. `cache_gib`: what the caches of resting conversations may take; the oldest make room.
+        `family`: None reads it from the checkpoint. Raises `ConfigError` for wrong use, also where torch is
+        missing, `PolicyError` for weights that cannot be loaded.
+        """
+        name = _checked_name(name_or_path)  # before torch is imported, which takes seconds
+        from .weights import load_weights
+
+        return cls(
+            load_weights(name, device, dtype),
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            max_batch=max_batch,
+            cache_gib=cache_gib,
+            family=family,
+            style=style,
+        )
+
+    @property
+    def family(self) -> Family:
+        """The visual-token arithmetic of the checkpoint's own image processor."""
+        return self._family
+
+    @property
+    def style(self) -> PromptStyle:
+        """How the model is told of its tools."""
+        return self._style
+
+    async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """The next assistant message. `seed` fixes what is sampled at a temperature, whatever else is in the
+        batch.
+
+        Raises `PolicyError` where the weights fail or the conversation outgrows the model, `ImageError` for
+        an image that cannot be drawn. Cancelling the task takes the request out of the batch.
+        """
+        return await asyncio.wrap_future(self._batcher.submit(conversation, seed))
+
+    def forget(self, conversation_id: str) -> None:
+        """Free the KV cache of a conversation that is over."""
+        self._sessions.forget(conversation_id)
+
+
+def _checked_name(name_or_path: str | Path) -> str:
+    """A checkpoint folder that exists, or what may be a name on the hub."""
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"{path} is not a checkpoint folder: it has no config.json")
+        return str(path)
+    name = str(name_or_path)
+    hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name)
+    if isinstance(name_or_path, Path) or path.exists() or not hub_name:
+        raise ConfigError(
+            f"there is no checkpoint folder {path}: give a folder, or a hub name like Qwen/Qwen3-VL-2B-Instruct"
+        )
+    return name

@@ -1,0 +1,149 @@
+"""How is a checkpoint loaded? Without torchvision, without remote code, and with one clear error where it
+cannot be.
+
+`AutoProcessor` wants torchvision for a video processor that nothing here uses, and so does
+`AutoImageProcessor`'s lazy import. All Qwen-VL models share one image processor, whose Pillow form is taken
+directly: it is also the one that the published checkpoints were trained with.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, PolicyError
+from ..qwen_tokens import QwenVL
+from ..token_family import Coordinates
+
+try:
+    import torch
+    import transformers
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.utils.hub import cached_file
+except ImportError as error:
+    raise ConfigError.missing_extra("local", "A model with local weights") from error
+
+_transformers: Any = transformers  # its own annotations change from release to release
+
+COORDINATES: dict[str, Coordinates] = {
+    "qwen2_vl": "per_mille",
+    "qwen2_5_vl": "pixels",
+    "qwen3_vl": "per_mille",
+}
+"""The architectures that the decoding loop knows, and how their models write boxes."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint in memory. `model` is on its device, ready to infer."""
+
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+    family: QwenVL
+
+
+def load_weights(name: str, device: str | torch.device | None, dtype: str | torch.dtype | None) -> Weights:
+    """Load a checkpoint folder or a hub name, safetensors only.
+
+    `device` None: the GPU if there is one. `dtype` None: the checkpoint's own on a GPU, float32 on a CPU,
+    which computes in half precision slowly or not at all. Raises `ConfigError` for a wrong argument,
+    `PolicyError` for a checkpoint that cannot be had or is broken.
+    """
+    place = _checked_device(device)
+    kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
+    with _quiet():
+        try:
+            config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+            if config.model_type not in COORDINATES:
+                raise ConfigError(
+                    f"{name} is a {config.model_type} model: give a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint"
+                )
+            model, report = _transformers.AutoModelForImageTextToText.from_pretrained(
+                name,
+                config=config,
+                dtype=kind,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+            tokenizer = _transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            tokenizer.chat_template = tokenizer.chat_template or _old_chat_template(name)
+            image_processor = _image_processor(name)
+        except ConfigError:
+            raise
+        except Exception as error:  # OSError, ValueError, SafetensorError …: there is no one type
+            reason = " ".join(str(error).split())
+            raise PolicyError(f"cannot load the checkpoint {name}: {reason}") from error
+    if lost := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+        # transformers would fill these with random numbers and go on.
+        raise PolicyError(
+            f"the checkpoint {name} is incomplete: {len(lost)} weights are missing or of the wrong shape, "
+            f"{lost[0]} first; copy or download it again"
+        )
+    if not isinstance(tokenizer.chat_template, str):
+        raise PolicyError(f"the checkpoint {name} has no chat template: add its chat_template.jinja")
+    family = QwenVL.from_processor(image_processor, config.model_type, COORDINATES[config.model_type])
+    return Weights(model.to(place).eval(), tokenizer, image_processor, family)
+
+
+def _checked_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"{device!r} is no device: give 'cpu', 'cuda' or 'cuda:1'") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device {str(place)!r} was asked for, but this torch sees no CUDA GPU: leave `device` out"
+        )
+    return place
+
+
+def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+        raise ConfigError(f"{dtype!r} is no dtype for weights: give 'float32', 'bfloat16' or 'float16'")
+    return kind
+
+
+def _image_processor(name: str) -> Any:
+    settings, _ = Qwen2VLImageProcessorPil.get_image_processor_dict(name)
+    # Without a size of its own, old settings (min_pixels, max_pixels) would be written into the class's, for
+    # all that follow.
+    settings["size"] = dict(settings.get("size") or Qwen2VLImageProcessorPil.size)
+    return Qwen2VLImageProcessorPil.from_dict(settings)
+
+
+def _old_chat_template(name: str) -> str | None:
+    """Where processors kept it before there was chat_template.jinja."""
+    file = cached_file(name, "chat_template.json", _raise_exceptions_for_missing_entries=False)
+    return None if file is None else str(json.loads(Path(file).read_text(encoding="utf-8"))["chat_template"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and no progress bars while loading; everything as it was afterwards."""
+    log = _transformers.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hub.setLevel(hub_level)
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
