@@ -91,7 +91,7 @@ def _scan(text: str) -> tuple[str | None, list[str], list[str], str]:
 
 
 def _actions(bodies: list[str], answers: list[str], open_tag: str, first_call: int) -> tuple[ToolCall, ...]:
-    """The calls, or none where there is exactly one answer; raises `_MalformedError` for all else."""
+    """The calls, or none where there is one answer; raises `_MalformedError` for all else."""
     if open_tag == "tool_call":
         raise _MalformedError(ProblemKind.UNCLOSED_CALL, f"A <tool_call> has no </tool_call>. {_FORMS}")
     if open_tag == "answer":
@@ -103,7 +103,7 @@ def _actions(bodies: list[str], answers: list[str], open_tag: str, first_call: i
             f"Write {CALL_FORM} alone to look first, or {ANSWER_FORM} alone.",
         )
     if len(bodies) > MAX_CALLS:
-        raise _MalformedError(ProblemKind.TOO_LONG, f"One turn may hold {MAX_CALLS} calls, not {len(bodies)}.")
+        raise _MalformedError(ProblemKind.TOO_LONG, f"A turn may hold {MAX_CALLS} calls, not {len(bodies)}.")
     if bodies:
         return tuple(_call(body, f"call_{number}") for number, body in enumerate(bodies, first_call))
     if not answers:

@@ -60,7 +60,7 @@ class VisualTool:
         if time_limit <= 0:
             raise ConfigError(f"time_limit={time_limit}: give the seconds that the tool may take")
         self.function = function
-        self.name = name or getattr(function, "__name__", "")
+        self.name: str = name or getattr(function, "__name__", "")
         if not self.name.isidentifier():
             raise ConfigError(f"{self.name!r} cannot be a tool's name: give one like name='zoom'")
         self.time_limit = time_limit
@@ -167,9 +167,9 @@ def _mentions_box(hint: Any) -> bool:
 
 def _arguments_model(name: str, fields: dict[str, Any]) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    image = (Annotated[int, Field(ge=1)] | None, None)
+    fields = {**fields, "image": (Annotated[int, Field(ge=1)] | None, None)}
     try:
-        return create_model(name, __config__=config, **fields, image=image)
+        return create_model(name, __config__=config, **fields)
     except (PydanticSchemaGenerationError, NameError) as error:
         raise ConfigError(
             f"the tool {name} has an argument that no JSON can hold ({error}): use numbers, strings, "

@@ -118,7 +118,7 @@ class Toolbox:
         return call.name, repr(sorted(call.arguments.items()))
 
     async def run(self, call: ToolCall, look: Look, *, time_limit: float | None = None) -> Observation:
-        """Run one call. A view that comes back is fitted to the family; cost and number are the agent's to add.
+        """Run one call. A view is fitted to the family; its cost and number are the agent's to add.
 
         `time_limit` (seconds) shortens the tool's own limit.
         """
@@ -258,7 +258,7 @@ def _checked(tool: VisualTool, result: object, look: Look) -> View | str:
     if result.source >= len(look.sources) or result.source_size != look.sources[result.source].size:
         raise _RefusedError(
             FailureKind.BAD_RESULT,
-            f"{tool.name} returned a view of an image that is not in question. Use another tool, or answer.",
+            f"{tool.name} returned a view of an unknown image. Use another tool, or answer.",
         )
     try:
         return result.resized(look.family.full(result.size))

@@ -1,0 +1,93 @@
+"""What the model reads: the conversation as messages, built from the steps of a trajectory.
+
+Built anew at every turn and always the same for the same steps, so that messages are only ever appended and a policy
+can keep its cache. `PromptStyle.COMPACT` says as little as a small checkpoint was trained on; `TEXT` explains.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from .messages import Observation, Step, Turn
+from .policy import ImagePart, Message, PromptStyle, TextPart, ToolSpec
+from .protocol import ANSWER_FORM, CALL_FORM
+from .source import Source
+
+LAST_TURN = "This is your last turn: answer now with what you have seen."
+
+
+def messages(
+    question: str,
+    sources: Sequence[Source],
+    steps: Iterable[Step],
+    *,
+    tools: Sequence[ToolSpec],
+    style: PromptStyle,
+    reduced: bool,
+    max_turns: int,
+) -> tuple[Message, ...]:
+    """All messages so far. `reduced` says that the images are first shown below their full resolution."""
+    steps = tuple(steps)
+    glances = [step for step in _before_first_turn(steps) if step.view is not None]
+    system = system_text(tools, style, reduced=reduced)
+    said = [Message(role="system", parts=(TextPart(text=system),))] if system else []
+    images = [_image(glance, sources) for glance in glances]
+    said.append(Message(role="user", parts=(*images, TextPart(text=question))))
+    turns = 0
+    for step in steps[len(glances) :]:
+        if isinstance(step, Turn):
+            turns += 1
+            said.append(Message(role="assistant", parts=(TextPart(text=step.text),)))
+        else:
+            said.append(Message(role="tool", parts=_observed(step, sources, style)))
+    if style is PromptStyle.TEXT and turns and turns == max_turns - 1:
+        said[-1] = Message(role="tool", parts=(*said[-1].parts, TextPart(text=f"\n{LAST_TURN}")))
+    return tuple(said)
+
+
+def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool) -> str:
+    """The system prompt; empty for none."""
+    if style is PromptStyle.COMPACT:
+        return f"Tools: {', '.join(tool.name for tool in tools)}." if tools else ""
+    shown = " They are first shown at a reduced resolution, to save time." if reduced else ""
+    intro = f"You answer a question about one or several images.{shown}"
+    think = "Think first, inside <think>...</think>."
+    answer = f"Give the answer alone, as short as the question allows: {ANSWER_FORM}"
+    if not tools:
+        return f"{intro}\n{think} {answer}"
+    listed = "\n".join(
+        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.schema})
+        for tool in tools
+    )
+    return (
+        f"{intro} Where you can answer from what you see, answer at once; where a detail is missing, look closer "
+        f"with a tool.\n\nTools:\n{listed}\n\n{think} Then, in the same turn, do one of two things.\n"
+        f"Call a tool: {CALL_FORM}\n{answer}\n"
+        "Images are numbered from 1, in the order in which they are shown."
+    )
+
+
+def _before_first_turn(steps: Sequence[Step]) -> list[Observation]:
+    glances: list[Observation] = []
+    for step in steps:
+        if isinstance(step, Turn):
+            break
+        glances.append(step)
+    return glances
+
+
+def _observed(step: Observation, sources: Sequence[Source], style: PromptStyle) -> tuple[TextPart | ImagePart, ...]:
+    if step.view is None:
+        return (TextPart(text=step.failure.message if step.failure else step.text or ""),)
+    image = _image(step, sources)
+    if style is PromptStyle.COMPACT:
+        return (image,)
+    width, height = step.view.size
+    by = f", from {step.call.name}" if step.call else ""
+    return TextPart(text=f"Image {step.image}{by}, {width} x {height} pixels:\n"), image
+
+
+def _image(step: Observation, sources: Sequence[Source]) -> ImagePart:
+    assert step.view is not None
+    return ImagePart(view=step.view, source=sources[step.view.source])

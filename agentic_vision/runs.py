@@ -1,0 +1,81 @@
+"""What a running question needs beyond its state: the opened sources, its clock and its seed.
+
+The graph's state holds recipes and can be stored anywhere; pixels stay here, in the process, under the question's id.
+A question that is resumed in another process gets its sources again from their paths.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .errors import ConfigError, ImageError
+from .messages import SourceRecord
+from .source import Source
+
+KEPT = 64  # reopened questions whose end nobody announces (they were started on the graph itself)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One question in this process. `started` is on the `time.monotonic` clock."""
+
+    sources: tuple[Source, ...]
+    seed: int | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since it started here."""
+        return time.monotonic() - self.started
+
+
+class Runs:
+    """The questions of this process, by id."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Run] = {}
+        self._reopened: OrderedDict[str, Run] = OrderedDict()
+
+    def begin(self, id: str, run: Run) -> None:
+        """Hold `run` until `end`."""
+        self._asked[id] = run
+
+    def end(self, id: str) -> None:
+        """Let go of it; unknown ids are fine."""
+        self._asked.pop(id, None)
+        self._reopened.pop(id, None)
+
+    def open(self, id: str, paths: Sequence[str]) -> Run:
+        """A run on images that are read from `paths`. Raises `ImageError`."""
+        run = self._reopened[id] = Run(tuple(Source.open(path) for path in paths))
+        while len(self._reopened) > KEPT:
+            self._reopened.popitem(last=False)
+        return run
+
+    def held(self, id: str) -> Run | None:
+        """The run of this id, where this process has it."""
+        return self._asked.get(id) or self._reopened.get(id)
+
+    def get(self, id: str, records: Sequence[SourceRecord]) -> Run:
+        """The run of this id; in another process than it began in, its sources are opened again.
+
+        Raises `ConfigError` where they were not files, or have changed since.
+        """
+        run = self.held(id)
+        if run is None:
+            try:
+                run = self.open(id, [record.label for record in records])
+            except ImageError as error:
+                raise ConfigError(f"{error}; to go on, pass the question's images to resume()") from error
+            check_same(run.sources, records)
+        return run
+
+
+def check_same(sources: Sequence[Source], records: Sequence[SourceRecord]) -> None:
+    """Raises `ConfigError` unless these are the images that were asked about, in their order."""
+    if [source.digest for source in sources] != [record.digest for record in records]:
+        names = ", ".join(record.label for record in records)
+        raise ConfigError(f"these are not the images that were asked about ({names}): pass the same ones, unchanged")
