@@ -50,7 +50,7 @@ class Chunk:
 
 
 class Encoder:
-    """Renders, tokenises and prepares the pixels, for one checkpoint. Not thread-safe: tokenizers keep state."""
+    """Renders, tokenises and draws, for one checkpoint. Not thread-safe, for tokenizers keep state."""
 
     def __init__(
         self, tokenizer: Any, image_processor: Any, vision_ids: Sequence[int], image_id: int

@@ -48,7 +48,7 @@ class TransformersPolicy:
 
         if max_new_tokens < 1 or max_batch < 1 or temperature < 0 or cache_gib < 0:
             raise ConfigError(
-                "max_new_tokens and max_batch must be at least 1, temperature and cache_gib at least 0: they are "
+                "max_new_tokens and max_batch must be 1 or more, temperature and cache_gib 0 or more, not "
                 f"{max_new_tokens}, {max_batch}, {temperature} and {cache_gib}"
             )
         model, tokenizer = weights.model, weights.tokenizer
@@ -147,6 +147,6 @@ def _checked_name(name_or_path: str | Path) -> str:
     hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name)
     if isinstance(name_or_path, Path) or path.exists() or not hub_name:
         raise ConfigError(
-            f"there is no checkpoint folder {path}: give a folder, or a hub name like Qwen/Qwen3-VL-2B-Instruct"
+            f"there is no checkpoint folder {path}: give one, or a hub name like Qwen/Qwen3-VL-2B-Instruct"
         )
     return name

@@ -63,7 +63,7 @@ def load_weights(name: str, device: str | torch.device | None, dtype: str | torc
             config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             if config.model_type not in COORDINATES:
                 raise ConfigError(
-                    f"{name} is a {config.model_type} model: give a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint"
+                    f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint"
                 )
             model, report = _transformers.AutoModelForImageTextToText.from_pretrained(
                 name,
