@@ -39,9 +39,7 @@ MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Width x height: beyond it Pillow suspects a decompression bomb (1/4 GiB at 3 bytes a pixel). So do we."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
-"""What is decoded. An allow list: among Pillow's other formats are some that run programs (EPS:
-Ghostscript).
-"""
+"""What is decoded; JPEG includes MPO. Among Pillow's other formats are some that run programs (EPS)."""
 KEEP_PIXELS = 16_000_000
 """A decoded image up to this size is kept for the next view of it; a larger one is decoded again."""
 
@@ -161,6 +159,7 @@ class Source:
     def _header(self, data: bytes) -> Image.Image:
         """The opened, undecoded image of a file's bytes."""
         with _as_image_error(self.label), _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata: the pixels decide
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(data), formats=FORMATS)
 

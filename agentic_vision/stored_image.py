@@ -58,7 +58,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image.load()
         return image
     if image.mode.startswith("I;16"):
-        image = image.point(lambda sample: sample * (1 / 256)).convert("L")
+        image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
     elif image.mode in ("I", "F"):
         # 32-bit samples have no agreed range: from 0 to the smallest usual maximum that holds them.
         high = cast(tuple[float, float], image.getextrema())[1]
@@ -66,7 +66,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         top = next((top for top in usual if high <= top), high)
         image = image.convert("F").point(lambda sample: sample * (255 / top) + 0.0).convert("L")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")

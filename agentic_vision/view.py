@@ -137,8 +137,7 @@ class View(BaseModel):
         return image.transpose(_TURNS[self.rotation]) if self.rotation else image
 
     def crop(self, box: Box) -> View:
-        """The same look at `box` (source pixels), at the source's full detail: one shown pixel per source
-        pixel.
+        """A look at `box` (source pixels) at full detail: one shown pixel per source pixel.
 
         The window takes in every source pixel that `box` touches: whole pixels are copied, never blurred
         between two. Raises `ToolError` where `box` lies wholly outside the source.
@@ -172,9 +171,7 @@ class View(BaseModel):
         return self._with(size=size)
 
     def enhanced(self, contrast: float) -> View:
-        """The same window at this contrast (1 as it is, 2 twice as strong), instead of the contrast it
-        has.
-        """
+        """The same window at this contrast (1 as it is, 2 twice as strong), in place of its own."""
         return self._with(contrast=contrast)
 
     def to_source(self, box: Corners) -> Box:
@@ -201,9 +198,7 @@ class View(BaseModel):
         )
 
     def from_source(self, box: Box) -> Corners:
-        """A box in source pixels as `x0, y0, x1, y1` in shown pixels: the inverse of `to_source`; not
-        clipped.
-        """
+        """A box in source pixels as corners in shown pixels: the inverse of `to_source`; not clipped."""
         (width, height), (wide, high) = self.size, self._unturned
         across, down = wide / self.box.width, high / self.box.height
         x0, x1 = (box.x0 - self.box.x0) * across, (box.x1 - self.box.x0) * across
