@@ -1,8 +1,8 @@
 """`VisionAgent`: ask a question about images, pay for as few visual tokens as it takes.
 
-    agent = VisionAgent()
-    result = agent.ask("receipt.jpg", "What is the total?")
-    result.answer, result.stop_reason, result.usage.saved
+agent = VisionAgent()
+result = agent.ask("receipt.jpg", "What is the total?")
+result.answer, result.stop_reason, result.usage.saved
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from . import sync
 from .errors import AgenticVisionError, ConfigError
 from .graph import STEPS, Loop, State
-from .messages import Observation, SourceRecord, StopReason, Trajectory, Turn, Usage
+from .messages import SourceRecord, StopReason, Trajectory, Turn
 from .policy import Policy
+from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TurnEvent
 from .runs import Run, Runs, check_same
 from .source import ImageLike, Source
@@ -36,10 +37,10 @@ _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.DEADLINE)
 class VisionAgent:
     """An agent that glances, looks again only when it must, and answers.
 
-    `policy`: a `Policy`, the folder or hub name of local weights, or None for the checkpoint that ships with us.
-    `tools`: names of installed tools, `@visual_tool` functions or both; None for zoom_crop, full_res and resize.
+    `policy`: a `Policy`, the folder or hub name of local weights, or None for the checkpoint that we ship.
+    `tools`: names of installed tools and `@visual_tool` functions; None for zoom_crop, full_res and resize.
     `glance`: the fraction of the full visual tokens at which an image is first shown, (0, 1].
-    `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) end a question without an answer.
+    `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) bound every question.
     `checkpointer`: any LangGraph checkpointer; `graph` is the compiled LangGraph graph.
     Raises `ConfigError` for options that cannot be.
     """
@@ -57,8 +58,14 @@ class VisionAgent:
         seed: int | None = None,
     ) -> None:
         if not 0 < glance <= 1:
-            raise ConfigError(f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1")
-        for name, limit in (("max_turns", max_turns), ("max_visual_tokens", max_visual_tokens), ("deadline", deadline)):
+            raise ConfigError(
+                f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1"
+            )
+        for name, limit in (
+            ("max_turns", max_turns),
+            ("max_visual_tokens", max_visual_tokens),
+            ("deadline", deadline),
+        ):
             if limit is not None and limit <= 0:
                 raise ConfigError(f"{name}={limit}: give more than 0")
         self.toolbox = Toolbox.of(tools)
@@ -82,8 +89,8 @@ class VisionAgent:
     ) -> Result:
         """Ask about one image or several: each a path, bytes, a PIL image, a numpy array or a `data:` URI.
 
-        `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that cannot be used and
-        `ConfigError` for a question that cannot be; whatever happens afterwards is in the result's `stop_reason`.
+        `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that cannot be used
+        and `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
         """
         return sync.run(self.aask(images, question, seed=seed, thread_id=thread_id))
 
@@ -96,7 +103,7 @@ class VisionAgent:
     def stream(
         self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Iterator[Event]:
-        """`ask`, as events while it happens: glances, turns, observations, and the result in a `DoneEvent`."""
+        """`ask`, as events while it happens: glances, turns, observations, a `DoneEvent` with the result."""
         return sync.iterate(self.astream(images, question, seed=seed, thread_id=thread_id))
 
     async def astream(
@@ -108,7 +115,9 @@ class VisionAgent:
         given = _listed(images)
         sources = tuple(Source.open(image) for image in given)
         if thread_id is not None and (await self._snapshot(thread_id)).values:
-            raise ConfigError(f"the thread {thread_id!r} has a question already: resume() it, or choose another id")
+            raise ConfigError(
+                f"the thread {thread_id!r} has a question already: resume() it, or choose another id"
+            )
         id = thread_id or uuid.uuid4().hex
         run = Run(sources, self.seed if seed is None else seed)
         # Half of a surrogate pair cannot be stored as JSON.
@@ -119,12 +128,15 @@ class VisionAgent:
     def resume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """Go on with a question that broke off: the process ended, the policy failed, or the deadline passed.
 
-        Images that were files are opened again from their paths; others must be given. A question that has ended
-        otherwise gives the result that it had. Raises `ConfigError` for an unknown thread or other images.
+        Images that were files are opened again from their paths; others must be given. A question that has
+        ended otherwise gives the result that it had. Raises `ConfigError` for an unknown thread or other
+        images.
         """
         return sync.run(self.aresume(thread_id, images, seed=seed))
 
-    async def aresume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
+    async def aresume(
+        self, thread_id: str, images: Images | None = None, *, seed: int | None = None
+    ) -> Result:
         """`resume`, for async callers."""
         snapshot = await self._snapshot(thread_id)
         state: dict[str, Any] = dict(snapshot.values)
@@ -132,7 +144,9 @@ class VisionAgent:
             raise ConfigError(f"the checkpointer knows no thread {thread_id!r}: ask() first")
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if not records and images is None:
-            raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
+            raise ConfigError(
+                f"the thread {thread_id!r} broke off before the images were seen: pass them again"
+            )
         given = [record.label for record in records] if images is None else _listed(images)
         if images is None:
             run = Run(self._runs.get(thread_id, records).sources, self.seed if seed is None else seed)
@@ -143,7 +157,7 @@ class VisionAgent:
         stopped = state.get("stop")
         if stopped is not None and StopReason(stopped) not in _RESUMABLE:
             self._runs.end(thread_id)
-            return Result(self._trajectory(state, run), given)
+            return Result(trajectory(state, run, self._loop), given)
         if stopped is not None:
             again = {"stop": None, "detail": None}
             await self.graph.aupdate_state(self._config(thread_id), again, as_node="look")
@@ -155,21 +169,19 @@ class VisionAgent:
         rows: Iterable[tuple[Images, str]],
         *,
         concurrency: int = 16,
-        on_result: Callable[[Result], None] | None = None,
     ) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results in the order of the rows, (images, question).
 
-        A row that fails, be it for a broken image, is a result with the stop reason `POLICY_FAILED` and the error in
-        its trajectory's `detail`. `on_result` hears of every result as it comes, in any order.
+        A row that fails, for a broken image say, is a result with the stop reason `POLICY_FAILED` and the
+        error in its trajectory's `detail`.
         """
-        return sync.run(self.abatch(rows, concurrency=concurrency, on_result=on_result))
+        return sync.run(self.abatch(rows, concurrency=concurrency))
 
     async def abatch(
         self,
         rows: Iterable[tuple[Images, str]],
         *,
         concurrency: int = 16,
-        on_result: Callable[[Result], None] | None = None,
     ) -> list[Result]:
         """`batch`, for async callers."""
         waiting = enumerate(rows)
@@ -178,8 +190,6 @@ class VisionAgent:
         async def worker() -> None:
             for number, (images, question) in waiting:
                 results[number] = await self._asked(images, question)
-                if on_result is not None:
-                    on_result(results[number])
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(concurrency):
@@ -193,7 +203,7 @@ class VisionAgent:
         except Exception as error:
             # Our own errors say what to mend; of others the type is half of the message.
             known = isinstance(error, AgenticVisionError)
-            trajectory = Trajectory(
+            failed = Trajectory(
                 id=uuid.uuid4().hex,
                 question=str(question),
                 sources=(),
@@ -202,10 +212,15 @@ class VisionAgent:
                 stop_reason=StopReason.POLICY_FAILED,
                 detail=str(error) if known else f"{type(error).__name__}: {error}",
             )
-            return Result(trajectory)
+            return Result(failed)
 
     async def _events(
-        self, id: str, run: Run, asked: State | None, given: Sequence[ImageLike | Source], before: dict[str, Any]
+        self,
+        id: str,
+        run: Run,
+        asked: State | None,
+        given: Sequence[ImageLike | Source],
+        before: dict[str, Any],
     ) -> AsyncGenerator[Event, None]:
         """Run the graph from `asked`, or from its checkpoint; `before` is the state that it has."""
         state: dict[str, Any] = {**before, **(asked or {})}
@@ -221,36 +236,10 @@ class VisionAgent:
                             yield TurnEvent(step)
                         else:
                             yield GlanceEvent(step) if node == "glance" else ObservationEvent(step)
-            yield DoneEvent(Result(self._trajectory(state, run), given))
+            yield DoneEvent(Result(trajectory(state, run, self._loop), given))
         finally:
             self._runs.end(id)
             self.policy.forget(id)
-
-    def _trajectory(self, state: dict[str, Any], run: Run) -> Trajectory:
-        family, steps = self.policy.family, tuple(STEPS.validate_python(state["steps"]))
-        turns = [step for step in steps if isinstance(step, Turn)]
-        sizes = [source.size for source in run.sources]
-        usage = Usage(
-            visual_tokens=sum(step.visual_tokens for step in steps if isinstance(step, Observation)),
-            full_resolution_tokens=sum(family.tokens(family.full(size)) for size in sizes),
-            input_tokens=sum(turn.input_tokens for turn in turns),
-            output_tokens=sum(turn.output_tokens for turn in turns),
-            requests=len(turns),
-            glance_floored=any(family.glance(size, self._loop.glance_fraction).floored for size in sizes),
-        )
-        return Trajectory(
-            id=state["id"],
-            question=state["question"],
-            sources=tuple(SourceRecord.model_validate(record) for record in state["sources"]),
-            family=family.name,
-            tools=self.toolbox.names,
-            steps=steps,
-            answer=state.get("answer"),
-            stop_reason=StopReason(state["stop"]),
-            usage=usage,
-            seconds=run.seconds,
-            detail=state.get("detail"),
-        )
 
     def _config(self, id: str) -> RunnableConfig:
         # Glance, then two nodes a turn: LangGraph's own limit must never be the one that ends a question.
@@ -273,7 +262,7 @@ async def _result(events: AsyncGenerator[Event, None]) -> Result:
 
 
 def _listed(images: Images) -> list[ImageLike | Source]:
-    listed = list(images) if isinstance(images, list | tuple) else [images]
+    listed: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     if not listed:
         raise ConfigError("there is no image: give one, or a list of them")
     return listed
@@ -290,5 +279,7 @@ def _policy(policy: Policy | str | None) -> Policy:
 
         return TransformersPolicy.load(policy)
     if not isinstance(policy, Policy):
-        raise ConfigError(f"{policy!r} is not a policy: give a model's name, or an object with reply() and forget()")
+        raise ConfigError(
+            f"{policy!r} is not a policy: give a model's name, or an object with reply() and forget()"
+        )
     return policy

@@ -1,8 +1,8 @@
 """The loop: a LangGraph graph `glance -> think -> look -> think ... -> END`.
 
-Its state is plain JSON: recipes of views, never pixels, so that any LangGraph checkpointer can store it and it can be
-resumed in another process. Whoever runs the graph itself gives `{"question": ..., "images": [paths]}`; its nodes are
-async (`ainvoke`, `astream`).
+Its state is plain JSON: recipes of views, never pixels, so that any LangGraph checkpointer can store it and
+it can be resumed in another process. Whoever runs the graph itself gives `{"question": ..., "images":
+[paths]}`; its nodes are async (`ainvoke`, `astream`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from pydantic import TypeAdapter
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
-MAX_MALFORMED = 3  # malformed turns; a model that cannot write the protocol after two hints will not learn it now
+    Graph: TypeAlias = CompiledStateGraph["State", None, "State", "State"]
+
+MAX_MALFORMED = 3  # turns: a model that cannot write the protocol after two hints will not learn it now
 
 STEPS: TypeAdapter[list[Step]] = TypeAdapter(list[Step])
 
@@ -61,7 +63,7 @@ class Loop:
     max_visual_tokens: int | None
     deadline: float | None
 
-    def compile(self, checkpointer: BaseCheckpointSaver[Any] | None) -> CompiledStateGraph[State, None, State, State]:
+    def compile(self, checkpointer: BaseCheckpointSaver[Any] | None) -> Graph:
         """The compiled graph."""
         graph = StateGraph(State)
         graph.add_node("glance", self.glance)
@@ -74,12 +76,15 @@ class Loop:
         return graph.compile(checkpointer=checkpointer, name="agentic-vision")
 
     async def glance(self, state: State) -> State:
-        """Show every image at the asked fraction of its full visual tokens, or less where the budget is smaller."""
+        """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
         id = state.get("id") or uuid.uuid4().hex
         run = self.runs.held(id) or self.runs.open(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
-        begun: State = {"id": id, "sources": [_record(source).model_dump(mode="json") for source in run.sources]}
+        records = [
+            SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources
+        ]
+        begun: State = {"id": id, "sources": [record.model_dump(mode="json") for record in records]}
         family, budget = self.policy.family, self.max_visual_tokens
         sizes = [family.glance(source.size, self.glance_fraction).size for source in run.sources]
         asked = sum(map(family.tokens, sizes))
@@ -89,9 +94,10 @@ class Loop:
             if sum(map(family.tokens, sizes)) > budget:
                 detail = f"the cheapest look costs more than max_visual_tokens={budget}: allow more"
                 return {**begun, "stop": StopReason.TOKEN_BUDGET.value, "detail": detail}
+        views = [View.whole(run.sources[n].size, size, n) for n, size in enumerate(sizes)]
         glances = [
-            Observation(view=View.whole(source.size, size, number), visual_tokens=family.tokens(size), image=number + 1)
-            for number, (source, size) in enumerate(zip(run.sources, sizes, strict=True))
+            Observation(view=view, visual_tokens=family.tokens(view.size), image=number)
+            for number, view in enumerate(views, 1)
         ]
         return {**begun, "steps": _dumped(glances)}
 
@@ -124,10 +130,17 @@ class Loop:
         if turn.answer is not None:
             return {**update, "stop": StopReason.ANSWERED.value, "answer": turn.answer}
         if sum(turn.problem is not None for turn in turns) >= MAX_MALFORMED:
-            detail = f"{MAX_MALFORMED} malformed turns; the last one: {turns[-1].problem and turns[-1].problem.message}"
-            return {**update, "stop": StopReason.MALFORMED.value, "detail": detail}
+            return {
+                **update,
+                "stop": StopReason.MALFORMED.value,
+                "detail": f"{MAX_MALFORMED} malformed turns",
+            }
         if len(turns) >= self.max_turns:
-            return {**update, "stop": StopReason.TURN_LIMIT.value, "detail": f"no answer in {self.max_turns} turns"}
+            return {
+                **update,
+                "stop": StopReason.TURN_LIMIT.value,
+                "detail": f"no answer in {self.max_turns} turns",
+            }
         return update
 
     async def look(self, state: State) -> State:
@@ -144,7 +157,8 @@ class Loop:
         if earlier and _all(earlier[-1], FailureKind.REPEATED) and _all(observations, FailureKind.REPEATED):
             detail = "the same call was made again after it was refused"
             return {**update, "stop": StopReason.REPEATED_CALL.value, "detail": detail}
-        if _any(observations, FailureKind.OVER_BUDGET) and any(_any(seen, FailureKind.OVER_BUDGET) for seen in earlier):
+        refused = [turn for turn in (*earlier, observations) if _any(turn, FailureKind.OVER_BUDGET)]
+        if len(refused) > 1 and refused[-1] is observations:
             detail = f"the model went on asking for views beyond max_visual_tokens={self.max_visual_tokens}"
             return {**update, "stop": StopReason.TOKEN_BUDGET.value, "detail": detail}
         return update
@@ -159,7 +173,10 @@ class Loop:
         work: list[Any] = []
         for call in calls:
             fingerprint = self.toolbox.fingerprint(call, len(look.views))
-            work.append(_repeated(call) if fingerprint in made else self.toolbox.run(call, look, time_limit=self._left(run)))
+            again = fingerprint in made
+            work.append(
+                _repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run))
+            )
             made.add(fingerprint)
         results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
         spent = sum(step.visual_tokens for step in steps if isinstance(step, Observation))
@@ -180,7 +197,7 @@ class Loop:
         cost = self.policy.family.tokens(view.size)
         if view in views:
             number = views.index(view) + 1
-            message = f"That is what image {number} shows already. Look elsewhere, or answer with what you have seen."
+            message = f"Image {number} shows exactly that. Look elsewhere, or answer with what you have seen."
             failure = Failure(kind=FailureKind.REPEATED, message=message)
         elif self.max_visual_tokens is not None and spent + cost > self.max_visual_tokens:
             message = "There is no budget left for another view like that. Answer with what you have seen."
@@ -190,7 +207,7 @@ class Loop:
         return observation.model_copy(update={"view": None, "failure": failure})
 
     def _made(self, steps: Sequence[Step]) -> set[tuple[str, str]]:
-        """Fingerprints of the calls that were answered; one that ran out of time or budget may be made again."""
+        """Fingerprints of the calls that were answered; those that lacked time or budget may be repeated."""
         made, shown, at_turn = set(), 0, 0
         for step in steps:
             if isinstance(step, Turn):
@@ -216,18 +233,16 @@ class Loop:
         return Conversation(id=state["id"], messages=said, tools=specs)
 
     def specs(self, images: int) -> tuple[ToolSpec, ...]:
-        """What the model is told of the tools. From the third turn on, a call may look at one of several images."""
+        """What the model is told of the tools. From its second call on it has several images to choose from."""
         return self.toolbox.specs(self.policy.family, several_images=images > 1 or self.max_turns > 2)
 
     def _run(self, state: State) -> Run:
-        return self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
+        return self.runs.get(
+            state["id"], [SourceRecord.model_validate(record) for record in state["sources"]]
+        )
 
     def _left(self, run: Run) -> float | None:
         return None if self.deadline is None else max(self.deadline - run.seconds, 0.0)
-
-
-def _record(source: Any) -> SourceRecord:
-    return SourceRecord(label=source.label, digest=source.digest, size=source.size)
 
 
 async def _repeated(call: ToolCall) -> Observation:

@@ -1,7 +1,8 @@
 """What the model reads: the conversation as messages, built from the steps of a trajectory.
 
-Built anew at every turn and always the same for the same steps, so that messages are only ever appended and a policy
-can keep its cache. `PromptStyle.COMPACT` says as little as a small checkpoint was trained on; `TEXT` explains.
+Built anew at every turn and always the same for the same steps, so that messages are only ever appended and a
+policy can keep its cache. `PromptStyle.COMPACT` says as little as a small checkpoint was trained on; `TEXT`
+explains.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool)
         for tool in tools
     )
     return (
-        f"{intro} Where you can answer from what you see, answer at once; where a detail is missing, look closer "
-        f"with a tool.\n\nTools:\n{listed}\n\n{think} Then, in the same turn, do one of two things.\n"
+        f"{intro} Where you can answer from what you see, answer at once; where a detail is missing, look "
+        f"closer with a tool.\n\nTools:\n{listed}\n\n{think} Then, in the same turn, do one of two things.\n"
         f"Call a tool: {CALL_FORM}\n{answer}\n"
         "Images are numbered from 1, in the order in which they are shown."
     )
@@ -77,7 +78,9 @@ def _before_first_turn(steps: Sequence[Step]) -> list[Observation]:
     return glances
 
 
-def _observed(step: Observation, sources: Sequence[Source], style: PromptStyle) -> tuple[TextPart | ImagePart, ...]:
+def _observed(
+    step: Observation, sources: Sequence[Source], style: PromptStyle
+) -> tuple[TextPart | ImagePart, ...]:
     if step.view is None:
         return (TextPart(text=step.failure.message if step.failure else step.text or ""),)
     image = _image(step, sources)

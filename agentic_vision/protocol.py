@@ -55,8 +55,10 @@ def parse(text: str, *, first_call: int = 1, truncated: bool = False) -> Turn:
 
 
 def write(
-    *, thought: str | None = None, calls: Sequence[tuple[str, Mapping[str, Any]]] = (), answer: str | None =
-    None
+    *,
+    thought: str | None = None,
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    answer: str | None = None,
 ) -> str:
     """The text of a turn: `parse` of it gives the same thought, calls (name, arguments) and answer."""
     parts = [f"<think>{thought}</think>"] if thought is not None else []

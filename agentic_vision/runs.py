@@ -1,7 +1,7 @@
 """What a running question needs beyond its state: the opened sources, its clock and its seed.
 
-The graph's state holds recipes and can be stored anywhere; pixels stay here, in the process, under the question's id.
-A question that is resumed in another process gets its sources again from their paths.
+The graph's state holds recipes and can be stored anywhere; pixels stay here, in the process, under the
+question's id. A question that is resumed in another process gets its sources again from their paths.
 """
 
 from __future__ import annotations
@@ -78,4 +78,4 @@ def check_same(sources: Sequence[Source], records: Sequence[SourceRecord]) -> No
     """Raises `ConfigError` unless these are the images that were asked about, in their order."""
     if [source.digest for source in sources] != [record.digest for record in records]:
         names = ", ".join(record.label for record in records)
-        raise ConfigError(f"these are not the images that were asked about ({names}): pass the same ones, unchanged")
+        raise ConfigError(f"these are not the images asked about ({names}): pass the same ones, unchanged")

@@ -1,6 +1,7 @@
 """Run coroutines for callers that are not async, in one background loop for the whole process.
 
-It works where a loop is running already (notebooks), and a policy's connections and batches outlive a single call.
+It works where a loop is running already (notebooks), and a policy's connections and batches outlive a single
+call.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .errors import ConfigError
 
@@ -24,7 +25,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     loop = _loop()
     if threading.current_thread() is _state["thread"]:
         work.close()
-        raise ConfigError("this runs inside the agent's own loop, which would wait for itself: use the async form")
+        raise ConfigError(
+            "this runs inside the agent's own loop, which would wait for itself: use the async form"
+        )
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
@@ -55,5 +58,4 @@ def _loop() -> asyncio.AbstractEventLoop:
             thread = threading.Thread(target=loop.run_forever, name="agentic-vision", daemon=True)
             _state.update(pid=os.getpid(), loop=loop, thread=thread)
             thread.start()
-        loop = _state["loop"]
-        return loop
+        return cast(asyncio.AbstractEventLoop, _state["loop"])

@@ -60,7 +60,7 @@ class VisualTool:
         if time_limit <= 0:
             raise ConfigError(f"time_limit={time_limit}: give the seconds that the tool may take")
         self.function = function
-        self.name: str = name or getattr(function, "__name__", "")
+        self.name: str = name if name is not None else str(getattr(function, "__name__", ""))
         if not self.name.isidentifier():
             raise ConfigError(f"{self.name!r} cannot be a tool's name: give one like name='zoom'")
         self.time_limit = time_limit

@@ -230,7 +230,8 @@ def _source_box(tool: VisualTool, name: str, corners: Sequence[float], view: Vie
         )
     fractions = family.to_fractions((x0, y0, x1, y1), view.size)
     width, height = view.size
-    # Clipped before the mapping: beyond 0 to 1 is outside the image that is looked at, be it a crop or turned.
+    # Clipped before the mapping: beyond 0 to 1 is outside the image that is looked at, be it a crop or
+    # turned.
     left, top, right, bottom = (min(max(part, 0.0), 1.0) for part in fractions)
     try:
         box = view.to_source((left * width, top * height, right * width, bottom * height))

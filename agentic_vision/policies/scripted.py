@@ -1,4 +1,4 @@
-"""A policy that says what it is told to: for tests, for baselines, and to see what a tool does without a model."""
+"""A policy that says what it is told to: for tests, baselines, and to try a tool without a model."""
 
 from __future__ import annotations
 

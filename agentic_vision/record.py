@@ -1,0 +1,38 @@
+"""From the last state of the graph to the one record that is kept: the `Trajectory`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .graph import STEPS, Loop
+from .messages import Observation, SourceRecord, StopReason, Trajectory, Turn, Usage
+from .runs import Run
+
+
+def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
+    """The trajectory of a question that has ended; `state` is the whole state of the graph."""
+    family, steps = loop.policy.family, tuple(STEPS.validate_python(state["steps"]))
+    turns = [step for step in steps if isinstance(step, Turn)]
+    sizes = [source.size for source in run.sources]
+    usage = Usage(
+        visual_tokens=sum(step.visual_tokens for step in steps if isinstance(step, Observation)),
+        full_resolution_tokens=sum(family.tokens(family.full(size)) for size in sizes),
+        input_tokens=sum(turn.input_tokens for turn in turns),
+        output_tokens=sum(turn.output_tokens for turn in turns),
+        requests=len(turns),
+        glance_floored=any(family.glance(size, loop.glance_fraction).floored for size in sizes),
+    )
+    return Trajectory(
+        id=state["id"],
+        question=state["question"],
+        sources=tuple(SourceRecord.model_validate(record) for record in state["sources"]),
+        family=family.name,
+        tools=loop.toolbox.names,
+        steps=steps,
+        answer=state.get("answer"),
+        stop_reason=StopReason(state["stop"]),
+        usage=usage,
+        seconds=run.seconds,
+        detail=state.get("detail"),
+    )
