@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 def result_json(trajectory: Trajectory) -> dict[str, Any]:
     """The object of `ask --json`."""
-    usage = trajectory.usage
     came_back = {step.call.id: step for step in trajectory.observations if step.call is not None}
     calls = []
     for call in trajectory.calls:
         step = came_back.get(call.id)
-        failure = step.failure if step else None
-        error = failure.message if failure else None if step else f"not run: {trajectory.stop_reason}"
+        error = f"not run: {trajectory.stop_reason}" if step is None else None
+        if step is not None and step.failure is not None:
+            error = step.failure.message
         calls.append({"name": call.name, "arguments": call.arguments, "ok": error is None, "error": error})
+    fields = ("visual_tokens", "full_resolution_tokens", "saved", "input_tokens", "output_tokens", "requests")
     return {
-        "answer": trajectory.answer, "stop_reason": trajectory.stop_reason.value, "turns": len(trajectory.turns), "tool_calls": calls,
-        "usage": {"visual_tokens": usage.visual_tokens, "full_resolution_tokens": usage.full_resolution_tokens, "saved": usage.saved,
-                  "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "requests": usage.requests},
+        "answer": trajectory.answer,
+        "stop_reason": trajectory.stop_reason.value,
+        "turns": len(trajectory.turns),
+        "tool_calls": calls,
+        "usage": {field: getattr(trajectory.usage, field) for field in fields},
     }
 
 
@@ -43,7 +46,9 @@ def show_result(trajectory: Trajectory, trace: Path | None) -> None:
         console.print(Text(plain(trajectory.answer or ""), style="bold green"))
     else:
         why = f" ({plain(trajectory.detail)})" if trajectory.detail else ""
-        console.print(Text(f"no answer: {trajectory.stop_reason.value.replace('_', ' ')}{why}", style="bold red"))
+        console.print(
+            Text(f"no answer: {trajectory.stop_reason.value.replace('_', ' ')}{why}", style="bold red")
+        )
     console.print()
     for step in trajectory.steps:
         if isinstance(step, Turn):
@@ -54,10 +59,11 @@ def show_result(trajectory: Trajectory, trace: Path | None) -> None:
         else:
             _show_observation(console, step)
     usage = trajectory.usage
+    turns = f"{len(trajectory.turns)} turn{'' if len(trajectory.turns) == 1 else 's'}"
     verdict = f"{usage.saved:.0%} saved" if usage.saved >= 0 else f"{-usage.saved:.0%} more than that"
     console.print()
-    console.print(Text(f"{usage.visual_tokens:,} visual tokens, {usage.full_resolution_tokens:,} at full resolution: {verdict} "
-                       f"({len(trajectory.turns)} turn{'' if len(trajectory.turns) == 1 else 's'}, {trajectory.seconds:.1f} s)"))
+    spent = f"{usage.visual_tokens:,} visual tokens, {usage.full_resolution_tokens:,} at full resolution"
+    console.print(Text(f"{spent}: {verdict} ({turns}, {trajectory.seconds:.1f} s)"))
     if usage.glance_floored:
         console.print(Text("The glance is as small as this model family accepts.", style="dim"))
     if trace is not None:
@@ -68,12 +74,13 @@ def _show_observation(console: Console, step: Observation) -> None:
     name = step.call.name if step.call else "glance"
     if step.view is not None:
         box = step.view.box
-        place = "whole picture" if step.view.is_whole else f"box {box.x0:.0f},{box.y0:.0f} to {box.x1:.0f},{box.y1:.0f}"
+        corners = f"box {box.x0:.0f},{box.y0:.0f} to {box.x1:.0f},{box.y1:.0f}"
+        place = "whole picture" if step.view.is_whole else corners
         picture = f" of picture {step.view.source + 1}" if step.view.source else ""
+        size = f"{step.view.size[0]:,} x {step.view.size[1]:,} px"
         line = Text(f" {step.image or '':>2}  ", style="bold cyan")
         line.append(f"{plain(name):<10}", style="bold default")
-        line.append(f"{place}{picture}, {step.view.size[0]:,} × {step.view.size[1]:,} px, {step.visual_tokens:,} tokens",
-                    style="not bold default")
+        line.append(f"{place}{picture}, {size}, {step.visual_tokens:,} tokens", style="not bold default")
         console.print(line)
     if step.text:
         console.print(Text(f"     {plain(step.text)}"))
@@ -95,15 +102,26 @@ def show_tools(found: list[dict[str, Any]]) -> None:
 
 def show_summary(summary: Summary, path: Path) -> None:
     """A table of the strategies, with 95 % intervals."""
-    table = Table(box=None, pad_edge=False, title=f"{summary.n:,} questions, shares in %, [95 % interval]", title_justify="left")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=f"{summary.n:,} questions, shares in %, [95 % interval]",
+        title_justify="left",
+    )
     table.add_column("strategy", style="bold", no_wrap=True)
     for column in ("accuracy", "coarse", "fine", "tokens", "calls", "malformed", "box right"):
         table.add_column(column, justify="right")
     for name, scores in summary.strategies.items():
-        table.add_row(name, _percent(scores.accuracy, scores.accuracy_interval),
-                      _percent(scores.accuracy_coarse, scores.accuracy_coarse_interval),
-                      _percent(scores.accuracy_fine, scores.accuracy_fine_interval), _percent(scores.visual_tokens_ratio),
-                      _percent(scores.call_ratio), _percent(scores.malformed), _percent(scores.box_covers_evidence))
+        table.add_row(
+            name,
+            _percent(scores.accuracy, scores.accuracy_interval),
+            _percent(scores.accuracy_coarse, scores.accuracy_coarse_interval),
+            _percent(scores.accuracy_fine, scores.accuracy_fine_interval),
+            _percent(scores.visual_tokens_ratio),
+            _percent(scores.call_ratio),
+            _percent(scores.malformed),
+            _percent(scores.box_covers_evidence),
+        )
     console = _console()
     console.print(table)
     console.print(Text(f"\nWritten to {path}"))
@@ -111,14 +129,18 @@ def show_summary(summary: Summary, path: Path) -> None:
 
 def plain(text: str) -> str:
     """`text` without characters that steer a terminal (new lines and tabs stay)."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def _percent(share: float | None, interval: Interval | None = None) -> Text:
     if share is None:
         return Text("-", style="dim")
     text = Text(f"{100 * share:.1f}")
-    return text.append(f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]", style="dim") if interval else text
+    return (
+        text.append(f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]", style="dim") if interval else text
+    )
 
 
 def _console() -> Console:

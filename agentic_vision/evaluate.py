@@ -1,7 +1,7 @@
-"""Paired evaluation: the same questions in the same order under several strategies, with one policy and one graph.
+"""Paired evaluation: the same questions in the same order under several strategies, one policy, one graph.
 
-`evaluate(rows, policy, ["glance", "agent"], "out")` appends every outcome to `out/trajectories.jsonl` as it comes, so that a
-run that was killed goes on where it stopped, and writes `out/summary.json` at the end.
+`evaluate(rows, policy, ["glance", "agent"], "out")` appends outcomes to `out/trajectories.jsonl` as they
+come, so that a run that was killed goes on where it stopped, and writes `out/summary.json` at the end.
 """
 
 from __future__ import annotations
@@ -38,35 +38,67 @@ class Summary(BaseModel):
 
 
 def evaluate(
-    rows: Sequence[Row], policy: Policy, strategies: Sequence[str], out: str | os.PathLike[str], *, name: str = "",
-    tools: Sequence[Any] | None = None, glance: float = 0.25, resize: float = 0.5, max_turns: int = 4,
-    max_visual_tokens: int | None = None, seed: int = 0, batch_size: int = 16,
+    rows: Sequence[Row],
+    policy: Policy,
+    strategies: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    name: str = "",
+    tools: Sequence[Any] | None = None,
+    glance: float = 0.25,
+    resize: float = 0.5,
+    max_turns: int = 4,
+    max_visual_tokens: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Ask every row under every strategy and return the figures; see `strategies` and `scores` for what they mean.
+    """Ask every row under every strategy; `strategies` and `scores` say what the names and figures mean.
 
-    `glance` and `resize` are shares of the full visual tokens; `batch_size` questions are asked at once; `name` says which policy
-    this is, so that a folder is not continued with another one. `progress(done, all)` is called after each batch, and once before.
-    Raises `ConfigError` where a row lacks what a strategy needs, or `out` holds another evaluation; `ImageError` for bad
-    images; `PolicyError` where the policy failed: what is done is kept.
+    `glance` and `resize` are shares of the full visual tokens. `batch_size` questions are asked at once.
+    `name` says which policy this is, so that a folder is not continued with another one. `progress(done,
+    all)` is called before the first and after every batch. Raises `ConfigError` where a row lacks what a
+    strategy needs or `out` holds another evaluation, `ImageError` for images, `PolicyError` where the policy
+    fails; what is done is kept.
     """
     unknown = [strategy for strategy in strategies if strategy not in STRATEGIES]
     if unknown or not strategies:
-        raise ConfigError(f"there is no strategy {', '.join(unknown) or 'given'}: choose from {', '.join(STRATEGIES)}")
+        raise ConfigError(
+            f"there is no strategy {', '.join(unknown) or 'given'}: choose from {', '.join(STRATEGIES)}"
+        )
     names = list(dict.fromkeys(strategies))
-    plans = {(row.id, strategy): plan(strategy, row, size=Source.open(row.images[0]).size, share=resize, seed=seed)
-             for row in rows for strategy in names}
-    folder = _open_folder(Path(out), {
-        "rows": hashlib.sha256("\n".join(row.model_dump_json(exclude={"images"}) for row in rows).encode()).hexdigest(),
-        "policy": name, "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
-        "glance": glance, "resize": resize, "max_turns": max_turns, "max_visual_tokens": max_visual_tokens, "seed": seed,
-    })
+    plans = {
+        (row.id, strategy): plan(strategy, row, size=Source.open(row.images[0]).size, share=resize, seed=seed)
+        for row in rows
+        for strategy in names
+    }
+    folder = _open_folder(
+        Path(out),
+        {
+            "rows": hashlib.sha256(
+                "\n".join(row.model_dump_json(exclude={"images"}) for row in rows).encode()
+            ).hexdigest(),
+            "policy": name,
+            "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
+            "glance": glance,
+            "resize": resize,
+            "max_turns": max_turns,
+            "max_visual_tokens": max_visual_tokens,
+            "seed": seed,
+        },
+    )
     done = {(outcome.row, outcome.strategy): outcome for outcome in _read(folder / TRAJECTORIES)}
 
     def agent(asked: Plan, group: Sequence[tuple[Row, Plan]]) -> VisionAgent:
         scripts = [(row, how.script) for row, how in group if how.script is not None]
-        return VisionAgent(ScriptedFirstTurn(policy, scripts) if scripts else policy, tools=tools if asked.tools else [],
-                           glance=asked.share or glance, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
+        return VisionAgent(
+            ScriptedFirstTurn(policy, scripts) if scripts else policy,
+            tools=tools if asked.tools else [],
+            glance=asked.share or glance,
+            max_turns=max_turns,
+            max_visual_tokens=max_visual_tokens,
+            seed=seed,
+        )
 
     if progress:
         progress(len(plans.keys() & done.keys()), len(plans))
@@ -101,12 +133,23 @@ def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -
     results = agent.batch([(list(row.images), row.question) for row, _ in group])
     seconds = (time.perf_counter() - start) / len(group)
     for (row, how), result in zip(group, results, strict=True):
-        if result.stop_reason is StopReason.POLICY_FAILED:  # an outage is not an answer: it must not be scored, nor kept
-            raise PolicyError(f"question {row.id}: {result.trajectory.detail}; run the same command again to go on from here")
+        if (
+            result.stop_reason is StopReason.POLICY_FAILED
+        ):  # no answer of the model's: neither scored nor kept
+            failed = f"question {row.id} failed: {result.trajectory.detail}"
+            raise PolicyError(f"{failed}; what was answered is kept: mend that, then run this again")
         yield Outcome(
-            row=row.id, strategy=strategy, kind=row.kind, scene=row.scene, reference=row.answer, answer=result.answer,
+            row=row.id,
+            strategy=strategy,
+            kind=row.kind,
+            scene=row.scene,
+            reference=row.answer,
+            answer=result.answer,
             correct=result.answer is not None and normalised(result.answer) == normalised(row.answer),
-            forced=how.script is not None, evidence=row.evidence, seconds=seconds, trajectory=result.trajectory,
+            forced=how.script is not None,
+            evidence=row.evidence,
+            seconds=seconds,
+            trajectory=result.trajectory,
         )
 
 
@@ -119,17 +162,20 @@ def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
             path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         before = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot use the folder {folder} ({error.strerror}): give one that is yours to write") from error
+        raise ConfigError(
+            f"cannot use the folder {folder} ({error.strerror}): give one that is yours to write"
+        ) from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is broken: give a fresh folder") from error
     changed = sorted(key for key in settings if before.get(key) != settings[key])
     if changed:
-        raise ConfigError(f"{folder} holds an evaluation with other {' and '.join(changed)}: give a fresh folder, or delete this one")
+        others = " and ".join(changed)
+        raise ConfigError(f"{folder} holds an evaluation with other {others}: give a fresh folder")
     return folder
 
 
 def _read(path: Path) -> list[Outcome]:
-    """The outcomes so far. A last line that a kill cut short is taken off the file: its question is asked again."""
+    """The outcomes so far. A last line that a kill cut short is taken off the file, to be asked again."""
     if not path.exists():
         return []
     whole = path.read_bytes()

@@ -1,4 +1,7 @@
-"""The picture of an evaluation: accuracy against visual tokens, a point a strategy. Needs the extra `eval` (matplotlib)."""
+"""The picture of an evaluation: accuracy against visual tokens, a point a strategy.
+
+Needs the extra `eval` (matplotlib), which nothing else does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ from .errors import ConfigError
 from .evaluate import Summary
 from .scores import Interval, Scores
 
-PANELS = (("All questions", ""), ("Coarse: a glance is enough", "_coarse"), ("Fine: the detail is lost at a glance", "_fine"))
+PANELS = (
+    ("All questions", ""),
+    ("Coarse: a glance is enough", "_coarse"),
+    ("Fine: the detail is lost at a glance", "_fine"),
+)
 # The policy that decides stands out; the fixed strategies are its frame of reference.
 EMPHASIS, REFERENCE, INK, SOFT = "#e8590c", "#3273f6", "#1d2129", "#8a93a3"
 
@@ -25,7 +32,11 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError.missing_extra("eval", "The plot") from error
-    panels = [panel for panel in PANELS if any(_accuracy(scores, panel[1]) is not None for scores in summary.strategies.values())]
+    panels = [
+        panel
+        for panel in PANELS
+        if any(_accuracy(scores, panel[1]) is not None for scores in summary.strategies.values())
+    ]
     figure = Figure(figsize=(1 + 4.3 * max(1, len(panels)), 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     for number, (title, suffix) in enumerate(panels):
@@ -38,26 +49,47 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
     try:
         figure.savefig(path)
     except OSError as error:
-        raise ConfigError(f"cannot write the plot to {path} ({error.strerror}): give a folder that is yours to write") from error
+        raise ConfigError(
+            f"cannot write the plot to {path} ({error.strerror}): give a folder that is yours to write"
+        ) from error
     return Path(path)
 
 
 def _panel(axes: Any, summary: Summary, suffix: str) -> None:
     """One point a strategy, its name beside it; names of points that nearly coincide are stacked."""
     taken: list[tuple[float, float]] = []
-    points = [(ratio, accuracy, name, scores) for name, scores in summary.strategies.items()
-              if (accuracy := _accuracy(scores, suffix)) is not None
-              and (ratio := getattr(scores, f"visual_tokens_ratio{suffix}")) is not None]
+    points = [
+        (ratio, accuracy, name, scores)
+        for name, scores in summary.strategies.items()
+        if (accuracy := _accuracy(scores, suffix)) is not None
+        and (ratio := getattr(scores, f"visual_tokens_ratio{suffix}")) is not None
+    ]
     for ratio, accuracy, name, scores in sorted(points, key=lambda point: point[:2]):
         low, high = _interval(scores, suffix) or (accuracy, accuracy)
         colour = EMPHASIS if name == "agent" else REFERENCE
-        axes.errorbar(ratio, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o", color=colour, ms=7, capsize=3, lw=1.4)
+        axes.errorbar(
+            ratio,
+            accuracy,
+            yerr=[[accuracy - low], [high - accuracy]],
+            fmt="o",
+            color=colour,
+            ms=7,
+            capsize=3,
+            lw=1.4,
+        )
         label_y = accuracy
         while any(abs(label_y - y) < 0.045 and abs(ratio - x) < 0.3 for x, y in taken):
             label_y -= 0.045
         taken.append((ratio, label_y))
-        axes.annotate(name, (ratio, label_y), xytext=(9, -3), textcoords="offset points", fontsize=9, color=colour,
-                      fontweight="bold" if name == "agent" else "normal")
+        axes.annotate(
+            name,
+            (ratio, label_y),
+            xytext=(9, -3),
+            textcoords="offset points",
+            fontsize=9,
+            color=colour,
+            fontweight="bold" if name == "agent" else "normal",
+        )
     axes.set_xlim(0, max([1.0, *(point[0] for point in points)]) * 1.22)
     axes.set_ylim(-0.04, 1.06)
     axes.grid(color="#e6e8ec", lw=0.8)

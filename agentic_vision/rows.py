@@ -1,7 +1,7 @@
-"""Questions with known answers, one JSON object a line: what `agentic-vision data pocket` writes and `eval` reads.
+"""Questions with known answers, a JSON object a line: `data pocket` writes them, `eval` reads them.
 
-`{"id", "images": [path], "question", "answer", "kind": "coarse"|"fine", "scene", "evidence": [x0, y0, x1, y1],
-"sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optional, and a strategy that needs it says so.
+`{"id", "images": [path], "question", "answer", "kind": "coarse"|"fine", "scene", "evidence": [x0, y0, x1,
+y1], "sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optional: who needs it says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Sufficient(BaseModel):
 
 
 class Row(BaseModel):
-    """One question. `evidence` is a box in pixels of the first image, holding all that the answer is read from."""
+    """One question. `evidence`: the box, in pixels of the first image, that the answer is read from."""
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
@@ -42,16 +42,19 @@ class Row(BaseModel):
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     """The rows of a JSONL file; relative image paths are made relative to its folder.
 
-    Raises `ConfigError` with the line's number where a line is not a row, an id comes twice or there is no row at all.
+    Raises `ConfigError`, with the line's number, where a line is no row or an id comes twice, and for no
+    rows.
     """
     folder = Path(path).parent
     rows: list[Row] = []
     seen: set[str] = set()
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise ConfigError(f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` "
-                          "writes") from error
+        raise ConfigError(
+            f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` "
+            "writes"
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text: give a JSONL file (for PocketVQA: --format jsonl)") from error
     for number, line in enumerate(lines, 1):
@@ -62,8 +65,10 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise ConfigError(f"{path}, line {number}, is no row ({where}: {first['msg'].lower()}): a row needs id, images, "
-                              "question and answer") from error
+            raise ConfigError(
+                f"{path}, line {number}, is no row ({where}: {first['msg'].lower()}): "
+                "a row needs id, images, question and answer"
+            ) from error
         if row.id in seen:
             raise ConfigError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
         seen.add(row.id)

@@ -1,6 +1,6 @@
-"""What an evaluation measures: accuracy on normalised answers with its confidence interval, tokens, calls and boxes.
+"""What an evaluation measures: accuracy with its confidence interval, visual tokens, calls, boxes.
 
-Every figure is computed from `Outcome`s alone, so that a `trajectories.jsonl` is enough to compute them again.
+Every figure is computed from `Outcome`s alone: a `trajectories.jsonl` is enough to compute them again.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .messages import FailureKind, Observation, ProblemKind, StopReason, Trajectory
+from .messages import FailureKind, Observation, StopReason, Trajectory
 from .view import Box
 
 # A call that no tool could have understood. A box outside the image is well-formed: it is a wrong box.
 ILL_FORMED_CALLS = frozenset({FailureKind.UNKNOWN_TOOL, FailureKind.BAD_ARGUMENTS})
-# Turns that tried to call and broke the protocol doing so.
-ILL_FORMED_TURNS = frozenset({ProblemKind.BAD_JSON, ProblemKind.BAD_CALL, ProblemKind.UNCLOSED_CALL, ProblemKind.CALL_AND_ANSWER})
 
 
 class Outcome(BaseModel):
     """One question under one strategy: a line of `trajectories.jsonl`.
 
-    `forced` says that the first turn was scripted, not the policy's own. `seconds` is the batch's wall time over its questions.
+    `forced`: the first turn was scripted, not the policy's own. `seconds`: the batch's wall time a question.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,12 +44,13 @@ Interval = tuple[float, float]
 
 
 class Scores(BaseModel):
-    """The figures of one strategy; None where no question or call is of that kind.
+    """The figures of one strategy; None where there is no question or call of that kind.
 
-    Each interval is Wilson's at 95 %. `visual_tokens_ratio` is visual tokens spent over those of full resolution, both summed
-    over all questions. `call_ratio` is the share of questions with at least one call. `malformed` is the share of the policy's
-    own calls that were not well-formed; `box_covers_evidence` the share of its zoom_crop calls on fine questions whose box holds
-    the whole evidence. `no_answer` is the share that ended otherwise than with an answer. `seconds` is wall time a question.
+    Intervals are Wilson's at 95 %. `visual_tokens_ratio`: visual tokens spent over those of full resolution,
+    both summed over the questions. `call_ratio`: the share of questions with a call. `malformed`: the share
+    of the policy's own calls (`calls`) that were not well-formed. `box_covers_evidence`: the share of its
+    zoom_crop calls on fine questions whose box holds the whole evidence. `no_answer`: the share that ended
+    without an answer. `turns` and `seconds` (wall time) are means.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +79,7 @@ class Scores(BaseModel):
 
 
 def normalised(answer: str | None) -> str:
-    """What exact match compares: NFKC, case folded, inner blanks made one, outer blanks, quotes and full stops dropped.
+    """What exact match compares: NFKC, case folded, blanks made one, outer quotes and punctuation dropped.
 
     >>> normalised("  The RED   card. ")
     'the red card'
@@ -111,19 +110,26 @@ def score(outcomes: Sequence[Outcome]) -> Scores:
     covered = [covers for outcome in fine for covers in _boxes(outcome)]
     return Scores(
         n=len(outcomes),
-        accuracy=_share(o.correct for o in outcomes), accuracy_interval=_interval(o.correct for o in outcomes),
-        accuracy_coarse=_share(o.correct for o in coarse), accuracy_coarse_interval=_interval(o.correct for o in coarse),
-        accuracy_fine=_share(o.correct for o in fine), accuracy_fine_interval=_interval(o.correct for o in fine),
-        visual_tokens_ratio=_tokens_ratio(outcomes), visual_tokens_ratio_coarse=_tokens_ratio(coarse),
+        accuracy=_share(o.correct for o in outcomes),
+        accuracy_interval=_interval(o.correct for o in outcomes),
+        accuracy_coarse=_share(o.correct for o in coarse),
+        accuracy_coarse_interval=_interval(o.correct for o in coarse),
+        accuracy_fine=_share(o.correct for o in fine),
+        accuracy_fine_interval=_interval(o.correct for o in fine),
+        visual_tokens_ratio=_tokens_ratio(outcomes),
+        visual_tokens_ratio_coarse=_tokens_ratio(coarse),
         visual_tokens_ratio_fine=_tokens_ratio(fine),
         call_ratio=_share(_called(o) for o in outcomes),
-        call_ratio_coarse=_share(_called(o) for o in coarse), call_ratio_fine=_share(_called(o) for o in fine),
+        call_ratio_coarse=_share(_called(o) for o in coarse),
+        call_ratio_fine=_share(_called(o) for o in fine),
         calls=well_formed + ill_formed,
         malformed=ill_formed / (well_formed + ill_formed) if well_formed + ill_formed else None,
         malformed_interval=wilson(ill_formed, well_formed + ill_formed),
-        box_covers_evidence=_share(covered), box_covers_evidence_interval=_interval(covered),
+        box_covers_evidence=_share(covered),
+        box_covers_evidence_interval=_interval(covered),
         no_answer=_share(o.trajectory.stop_reason is not StopReason.ANSWERED for o in outcomes),
-        turns=_share(len(o.trajectory.turns) for o in outcomes), seconds=_share(o.seconds for o in outcomes),
+        turns=_share(len(o.trajectory.turns) for o in outcomes),
+        seconds=_share(o.seconds for o in outcomes),
     )
 
 
@@ -133,21 +139,31 @@ def _own_calls(outcomes: Iterable[Outcome]) -> tuple[int, int]:
     for outcome in outcomes:
         own = outcome.trajectory.turns[1 if outcome.forced else 0 :]
         ids = {call.id for turn in own for call in turn.calls}
-        refused = {step.call.id for step in outcome.trajectory.observations
-                   if step.call and step.failure and step.failure.kind in ILL_FORMED_CALLS}
+        refused = {
+            step.call.id
+            for step in outcome.trajectory.observations
+            if step.call and step.failure and step.failure.kind in ILL_FORMED_CALLS
+        }
         good += len(ids - refused)
-        bad += len(ids & refused) + sum(turn.problem is not None and turn.problem.kind in ILL_FORMED_TURNS for turn in own)
+        # A malformed turn that tried to call is one call: how many it meant nobody can tell.
+        bad += len(ids & refused) + sum(
+            turn.problem is not None and "<tool_call>" in turn.text for turn in own
+        )
     return good, bad
 
 
 def _boxes(outcome: Outcome) -> list[bool]:
-    """For each zoom_crop of the policy's own: does its box hold the evidence? A call that brought no view does not."""
+    """Does its box hold the evidence, for each zoom_crop of the policy's own? A failed call's does not."""
     if outcome.evidence is None:
         return []
-    evidence = Box(x0=outcome.evidence[0], y0=outcome.evidence[1], x1=outcome.evidence[2], y1=outcome.evidence[3])
-    forced = {call.id for turn in outcome.trajectory.turns[:1] for call in turn.calls} if outcome.forced else set()
-    return [_covers(step, evidence) for step in outcome.trajectory.observations
-            if step.call is not None and step.call.name == "zoom_crop" and step.call.id not in forced]
+    evidence = Box.of(outcome.evidence)
+    scripted = outcome.trajectory.turns[:1] if outcome.forced else ()
+    forced = {call.id for turn in scripted for call in turn.calls}
+    return [
+        _covers(step, evidence)
+        for step in outcome.trajectory.observations
+        if step.call is not None and step.call.name == "zoom_crop" and step.call.id not in forced
+    ]
 
 
 def _covers(step: Observation, evidence: Box) -> bool:

@@ -5,7 +5,7 @@
 | `glance` | no tools, the image at a glance |
 | `full` | no tools, the image at full resolution |
 | `resize` | no tools, the image at a given share of its full visual tokens |
-| `right_crop` | a glance, then a scripted zoom_crop on the padded evidence box, then the policy goes on by itself |
+| `right_crop` | a glance, a scripted zoom_crop on the padded evidence box, then the policy goes on |
 | `random` | a coin, fixed by seed and row id, decides: `glance` or `right_crop` |
 | `agent` | the policy decides by itself |
 | `oracle` | the row's cheapest sufficient tool: none (`glance`), or a scripted call of it |
@@ -14,32 +14,33 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import ConfigError
 from .policy import Conversation, Policy, PromptStyle, Reply
+from .protocol import write
 from .rows import Row
 from .source import Source
 from .view import Box, View
 from .visual_tokens import Family
 
-PADDING = 0.25  # of the evidence box's longer side, on each side: a crop to the pixel would lose what frames the detail
+PADDING = 0.25  # of the evidence's longer side, on each side: a crop to the pixel loses what frames it
 STRATEGIES = ("glance", "full", "resize", "right_crop", "random", "agent", "oracle")
 FORCED_THOUGHT = "It is too small to read here."
 
 
 @dataclass(frozen=True)
 class Script:
-    """A first turn that is not the policy's own: `tool` is called, on `box` (pixels of the first image) where it takes one."""
+    """A first turn that is not the policy's own: a call of `tool`, on `box` (pixels of the first image)."""
 
     tool: str
     box: Box | None = None
 
     def text(self, glance: View, family: Family, images: int) -> str:
-        """The turn as the policy would write it after seeing `glance`, the first of `images`, in its family's coordinates."""
+        """The turn as the policy would write it after `glance`, the first of `images`, in `family`'s
+        terms."""
         arguments: dict[str, Any] = {}
         if self.box is not None:
             width, height = glance.size
@@ -48,13 +49,13 @@ class Script:
             arguments["bbox_2d"] = list(family.from_fractions(fractions, glance.size))
         if images > 1:
             arguments["image"] = 1
-        call = json.dumps({"name": self.tool, "arguments": arguments})
-        return f"<think>{FORCED_THOUGHT}</think><tool_call>{call}</tool_call>"
+        return write(thought=FORCED_THOUGHT, calls=[(self.tool, arguments)])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one row is asked. `share` of the full visual tokens for the first view; None: the agent's usual glance."""
+    """How one row is asked. `share`: of the full visual tokens, for the first view; None: the usual
+    glance."""
 
     tools: bool
     share: float | None = None
@@ -95,7 +96,8 @@ class ScriptedFirstTurn:
 
 
 def plan(strategy: str, row: Row, *, size: tuple[int, int], share: float, seed: int) -> Plan:
-    """How `strategy` asks `row`, whose first image is `size` pixels; `share` is what `resize` shows, `seed` the coin's.
+    """How `strategy` asks `row`, whose first image is `size` pixels; `share` is what `resize` shows, `seed`
+    the coin's.
 
     Raises `ConfigError` for a strategy that does not exist, or one that needs what the row does not say.
     """
@@ -115,11 +117,16 @@ def plan(strategy: str, row: Row, *, size: tuple[int, int], share: float, seed: 
             return Plan(tools=True)
         case "oracle":
             if row.sufficient is None:
-                raise ConfigError(f"row {row.id!r} does not say which tool is sufficient: leave the strategy oracle out")
+                raise ConfigError(
+                    f"row {row.id!r} does not say which tool is sufficient: leave the strategy oracle out"
+                )
             if row.sufficient.tool is None:
                 return Plan(tools=False)
             takes_box = row.sufficient.tool == "zoom_crop"
-            return Plan(tools=True, script=Script(row.sufficient.tool, _padded_evidence(row, size) if takes_box else None))
+            return Plan(
+                tools=True,
+                script=Script(row.sufficient.tool, _padded_evidence(row, size) if takes_box else None),
+            )
     raise ConfigError(f"there is no strategy {strategy!r}: choose from {', '.join(STRATEGIES)}")
 
 
@@ -129,4 +136,6 @@ def _padded_evidence(row: Row, size: tuple[int, int]) -> Box:
         raise ConfigError(f"row {row.id!r} has no evidence box: leave out the strategies that crop it")
     x0, y0, x1, y1 = row.evidence
     pad = PADDING * max(x1 - x0, y1 - y0)
-    return Box(x0=max(0.0, x0 - pad), y0=max(0.0, y0 - pad), x1=min(size[0], x1 + pad), y1=min(size[1], y1 + pad))
+    return Box(
+        x0=max(0.0, x0 - pad), y0=max(0.0, y0 - pad), x1=min(size[0], x1 + pad), y1=min(size[1], y1 + pad)
+    )

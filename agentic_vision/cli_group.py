@@ -1,0 +1,79 @@
+"""How the command line finds commands of other packages, and how it complains: one line, no traceback.
+
+An installed package adds a group of commands through the entry-point group `agentic_vision.commands`: a name,
+and a `typer.Typer`. That is how `agentic-vision data` gets here.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from .errors import AgenticVisionError, ConfigError
+
+DONE, NO_ANSWER, BAD_USAGE = 0, 1, 2
+COMMANDS_GROUP = "agentic_vision.commands"
+
+
+class CommandGroup(TyperGroup):
+    """Our own commands, then those of installed packages, which are loaded when they are needed."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As typer's, but an error that the user can mend is one line, and exit code 2."""
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except typer.TyperException as error:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "agentic-vision"
+            complain(f"{error.format_message().rstrip('.')}: see {command} --help")
+            code = BAD_USAGE
+        except AgenticVisionError as error:
+            complain(str(error))
+            code = BAD_USAGE
+        except typer.Abort:
+            code = NO_ANSWER
+        sys.exit(code if isinstance(code, int) else DONE)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *(name for name in _plugins() if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in self.commands or cmd_name not in _plugins():
+            return super().get_command(ctx, cmd_name)
+        try:
+            return _load_plugin(cmd_name)
+        except ConfigError as error:  # one broken package must not take the help page away
+            complain(f"warning: {error}")
+            return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and args[0] in _plugins():
+            _load_plugin(args[0])  # asked for by name: its trouble is the error, not a warning
+        return super().resolve_command(ctx, args)
+
+
+def complain(message: str) -> None:
+    """One line on stderr, whatever `message` holds."""
+    sys.stderr.write("agentic-vision: " + " ".join(message.split()) + "\n")
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=COMMANDS_GROUP)}
+
+
+def _load_plugin(name: str) -> Any:
+    """The command group of a package. Raises `ConfigError` where it cannot be loaded."""
+    entry = _plugins()[name]
+    package = entry.dist.name if entry.dist else entry.value
+    try:
+        group = typer.main.get_group(entry.load())
+    except Exception as error:  # whatever a package of others raises when it is imported
+        raise ConfigError(
+            f"the command {name!r} of {package} cannot be loaded ({error}): update or uninstall {package}"
+        ) from error
+    group.name = name
+    return group
