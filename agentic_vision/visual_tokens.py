@@ -146,11 +146,13 @@ class OpenAIPatches(Family):
         width, height = size
         if math.ceil(width / 32) * math.ceil(height / 32) <= self.max_patches:
             return size
-        shrink = min(1.0, math.sqrt(self.max_patches * 32**2 / (width * height)))
-        across, down = max(1, int(width * shrink / 32)), max(1, int(height * shrink / 32))
+        shrink = math.sqrt(self.max_patches * 32**2 / (width * height))
+        across, down = int(width * shrink / 32), int(height * shrink / 32)
+        if not (across and down):
+            return size  # a strip so thin that the formula would enlarge it: charged at the maximum
         if across * height <= down * width:  # the width loses more by whole patches, so it decides
-            return across * 32, max(1, height * across * 32 // width)
-        return max(1, width * down * 32 // height), down * 32
+            return across * 32, math.ceil(height * across * 32 / width)
+        return math.ceil(width * down * 32 / height), down * 32
 
     def tokens(self, size: Size) -> int:
         width, height = self.shown_size(size)
