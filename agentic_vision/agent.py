@@ -12,6 +12,8 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from langgraph.types import Command
+
 from . import sync
 from .errors import AgenticVisionError, ConfigError
 from .graph import STEPS, Loop, State
@@ -87,7 +89,7 @@ class VisionAgent:
     def ask(
         self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Result:
-        """Ask about one image or several: each a path, bytes, a PIL image, a numpy array or a `data:` URI.
+        """Ask about one image or several: a path, bytes, a PIL image, a numpy array or a `data:` URI.
 
         `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that cannot be used
         and `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
@@ -103,7 +105,7 @@ class VisionAgent:
     def stream(
         self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Iterator[Event]:
-        """`ask`, as events while it happens: glances, turns, observations, a `DoneEvent` with the result."""
+        """`ask`, as events while it happens: glances, turns, observations, and at last the result."""
         return sync.iterate(self.astream(images, question, seed=seed, thread_id=thread_id))
 
     async def astream(
@@ -122,7 +124,7 @@ class VisionAgent:
         run = Run(sources, self.seed if seed is None else seed)
         # Half of a surrogate pair cannot be stored as JSON.
         asked: State = {"id": id, "question": question.encode("utf-8", "replace").decode()}
-        async for event in self._events(id, run, asked, given, {"steps": []}):
+        async for event in self._events(run, given, asked, {**asked, "steps": []}):
             yield event
 
     def resume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
@@ -158,11 +160,10 @@ class VisionAgent:
         if stopped is not None and StopReason(stopped) not in _RESUMABLE:
             self._runs.end(thread_id)
             return Result(trajectory(state, run, self._loop), given)
-        if stopped is not None:
-            again = {"stop": None, "detail": None}
-            await self.graph.aupdate_state(self._config(thread_id), again, as_node="look")
-            state.update(again)
-        return await _result(self._events(thread_id, run, None, given, state))
+        # Without a stop reason it broke off: LangGraph goes on where it was. Else the last turn is asked for
+        # anew.
+        start = None if stopped is None else Command[str](update={"stop": None, "detail": None}, goto="think")
+        return await _result(self._events(run, given, start, state))
 
     def batch(
         self,
@@ -170,7 +171,7 @@ class VisionAgent:
         *,
         concurrency: int = 16,
     ) -> list[Result]:
-        """Ask many questions, at most `concurrency` at a time; results in the order of the rows, (images, question).
+        """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
 
         A row that fails, for a broken image say, is a result with the stop reason `POLICY_FAILED` and the
         error in its trajectory's `detail`.
@@ -216,17 +217,16 @@ class VisionAgent:
 
     async def _events(
         self,
-        id: str,
         run: Run,
-        asked: State | None,
         given: Sequence[ImageLike | Source],
-        before: dict[str, Any],
+        start: State | Command[str] | None,
+        state: dict[str, Any],
     ) -> AsyncGenerator[Event, None]:
-        """Run the graph from `asked`, or from its checkpoint; `before` is the state that it has."""
-        state: dict[str, Any] = {**before, **(asked or {})}
+        """Run the graph from `start`, or from its checkpoint; `state` is what it has then."""
+        id = state["id"]
         self._runs.begin(id, run)
         try:
-            async for update in self.graph.astream(asked, self._config(id), stream_mode="updates"):
+            async for update in self.graph.astream(start, self._config(id), stream_mode="updates"):
                 for node, changes in update.items():
                     changes = changes or {}
                     added = changes.get("steps", [])

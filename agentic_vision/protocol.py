@@ -105,7 +105,7 @@ def _actions(bodies: list[str], answers: list[str], open_tag: str, first_call: i
             f"Write {CALL_FORM} alone to look first, or {ANSWER_FORM} alone.",
         )
     if len(bodies) > MAX_CALLS:
-        raise _MalformedError(ProblemKind.TOO_LONG, f"A turn may hold {MAX_CALLS} calls, not {len(bodies)}.")
+        raise _MalformedError(ProblemKind.TOO_LONG, f"At most {MAX_CALLS} <tool_call>s may be in a turn.")
     if bodies:
         return tuple(_call(body, f"call_{number}") for number, body in enumerate(bodies, first_call))
     if not answers:
