@@ -112,7 +112,7 @@ def tools(as_json: JsonOption = False) -> None:
     for name, entry in installed_tools().items():
         package = entry.dist.name if entry.dist else entry.value
         try:
-            tool = Toolbox.of([name]).tools[name]
+            (tool,) = Toolbox.of([name]).tools.values()
         except Exception as error:  # whatever a package of others raises when it is imported
             mend = f"update or uninstall {package}"
             complain(f"warning: the tool {name!r} of {package} cannot be loaded ({error}): {mend}")

@@ -29,7 +29,9 @@ class CommandGroup(TyperGroup):
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "agentic-vision"
-            complain(f"{error.format_message().rstrip('.')}: see {command} --help")
+            message = error.format_message().rstrip(".")
+            if message:  # there is none where a command without arguments has shown its help
+                complain(f"{message}: see {command} --help")
             code = BAD_USAGE
         except AgenticVisionError as error:
             complain(str(error))

@@ -55,8 +55,8 @@ def show_result(trajectory: Trajectory, trace: Path | None) -> None:
             if step.thought:
                 console.print(Text(f"     “{plain(step.thought)}”", style="italic dim"))
             if step.problem:
-                console.print(Text(f"  !  malformed: {plain(step.problem.message)}", style="red"))
-        else:
+                console.print(Text(f"  !  malformed turn: {plain(step.problem.message)}", style="red"))
+        elif step.view is not None or step.call is not None:  # else it repeats a malformed turn's problem
             _show_observation(console, step)
     usage = trajectory.usage
     turns = f"{len(trajectory.turns)} turn{'' if len(trajectory.turns) == 1 else 's'}"

@@ -61,11 +61,8 @@ def evaluate(
     strategy needs or `out` holds another evaluation, `ImageError` for images, `PolicyError` where the policy
     fails; what is done is kept.
     """
-    unknown = [strategy for strategy in strategies if strategy not in STRATEGIES]
-    if unknown or not strategies:
-        raise ConfigError(
-            f"there is no strategy {', '.join(unknown) or 'given'}: choose from {', '.join(STRATEGIES)}"
-        )
+    if not strategies:
+        raise ConfigError(f"no strategy is given: choose from {', '.join(STRATEGIES)}")
     names = list(dict.fromkeys(strategies))
     plans = {
         (row.id, strategy): plan(strategy, row, size=Source.open(row.images[0]).size, share=resize, seed=seed)

@@ -18,8 +18,17 @@ PANELS = (
     ("Coarse: a glance is enough", "_coarse"),
     ("Fine: the detail is lost at a glance", "_fine"),
 )
-# The policy that decides stands out; the fixed strategies are its frame of reference.
-EMPHASIS, REFERENCE, INK, SOFT = "#e8590c", "#3273f6", "#1d2129", "#8a93a3"
+# A colour and a shape for each: several strategies often lie on nearly the same point.
+MARKS = {
+    "glance": ("#7b8794", "v"),
+    "full": ("#1d2129", "^"),
+    "resize": ("#b98300", "s"),
+    "right_crop": ("#3273f6", "D"),
+    "random": ("#7f5af0", "P"),
+    "agent": ("#e8590c", "o"),
+    "oracle": ("#0a9b72", "*"),
+}
+INK, SOFT = "#1d2129", "#8a93a3"
 
 
 def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
@@ -37,7 +46,7 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
         for panel in PANELS
         if any(_accuracy(scores, panel[1]) is not None for scores in summary.strategies.values())
     ]
-    figure = Figure(figsize=(1 + 4.3 * max(1, len(panels)), 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(1 + 4 * max(1, len(panels)), 4.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     for number, (title, suffix) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
@@ -46,6 +55,10 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
         axes.set_xlabel("visual tokens / full resolution", color=INK)
         if number == 0:
             axes.set_ylabel("accuracy", color=INK)
+    handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(MARKS), frameon=False, labelcolor=INK
+    )
     try:
         figure.savefig(path)
     except OSError as error:
@@ -56,41 +69,28 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
 
 
 def _panel(axes: Any, summary: Summary, suffix: str) -> None:
-    """One point a strategy, its name beside it; names of points that nearly coincide are stacked."""
-    taken: list[tuple[float, float]] = []
-    points = [
-        (ratio, accuracy, name, scores)
-        for name, scores in summary.strategies.items()
-        if (accuracy := _accuracy(scores, suffix)) is not None
-        and (ratio := getattr(scores, f"visual_tokens_ratio{suffix}")) is not None
-    ]
-    for ratio, accuracy, name, scores in sorted(points, key=lambda point: point[:2]):
+    """One point a strategy, with its interval."""
+    dearest = 1.0
+    for name, scores in summary.strategies.items():
+        accuracy, ratio = _accuracy(scores, suffix), getattr(scores, f"visual_tokens_ratio{suffix}")
+        if accuracy is None or ratio is None:
+            continue
+        dearest = max(dearest, ratio)
         low, high = _interval(scores, suffix) or (accuracy, accuracy)
-        colour = EMPHASIS if name == "agent" else REFERENCE
+        colour, marker = MARKS[name]
         axes.errorbar(
             ratio,
             accuracy,
             yerr=[[accuracy - low], [high - accuracy]],
-            fmt="o",
+            fmt=marker,
             color=colour,
-            ms=7,
+            label=name,
+            ms=11 if marker == "*" else 8,
+            alpha=0.85,
             capsize=3,
             lw=1.4,
         )
-        label_y = accuracy
-        while any(abs(label_y - y) < 0.045 and abs(ratio - x) < 0.3 for x, y in taken):
-            label_y -= 0.045
-        taken.append((ratio, label_y))
-        axes.annotate(
-            name,
-            (ratio, label_y),
-            xytext=(9, -3),
-            textcoords="offset points",
-            fontsize=9,
-            color=colour,
-            fontweight="bold" if name == "agent" else "normal",
-        )
-    axes.set_xlim(0, max([1.0, *(point[0] for point in points)]) * 1.22)
+    axes.set_xlim(0, 1.06 * dearest)
     axes.set_ylim(-0.04, 1.06)
     axes.grid(color="#e6e8ec", lw=0.8)
     axes.set_axisbelow(True)

@@ -40,16 +40,16 @@ class Row(BaseModel):
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
-    """The rows of a JSONL file; relative image paths are made relative to its folder.
+    """The rows of a JSONL file, or of `rows.jsonl` in a folder; image paths are relative to that file.
 
     Raises `ConfigError`, with the line's number, where a line is no row or an id comes twice, and for no
     rows.
     """
-    folder = Path(path).parent
+    path = Path(path) / "rows.jsonl" if Path(path).is_dir() else Path(path)
     rows: list[Row] = []
     seen: set[str] = set()
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ConfigError(
             f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` "
@@ -72,7 +72,9 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         if row.id in seen:
             raise ConfigError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
         seen.add(row.id)
-        rows.append(row.model_copy(update={"images": tuple(str(folder / image) for image in row.images)}))
+        rows.append(
+            row.model_copy(update={"images": tuple(str(path.parent / image) for image in row.images)})
+        )
     if not rows:
         raise ConfigError(f"{path} holds no rows: give a JSONL file with a question a line")
     return rows

@@ -99,7 +99,8 @@ def wilson(successes: int, n: int) -> Interval | None:
     share, denominator = successes / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / denominator
     margin = z / denominator * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - margin), min(1.0, centre + margin)
+    # The share lies inside, rounding errors apart, which at 0 and 1 would put it outside.
+    return max(0.0, min(share, centre - margin)), min(1.0, max(share, centre + margin))
 
 
 def score(outcomes: Sequence[Outcome]) -> Scores:

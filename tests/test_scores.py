@@ -1,0 +1,138 @@
+"""What an evaluation's figures mean: answers that match, intervals, whose calls count, which boxes cover."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentic_vision.messages import (
+    Failure,
+    FailureKind,
+    Observation,
+    Problem,
+    ProblemKind,
+    StopReason,
+    ToolCall,
+    Trajectory,
+    Turn,
+    Usage,
+)
+from agentic_vision.scores import Outcome, normalised, score, wilson
+from agentic_vision.view import Box, View
+
+EVIDENCE = (40.0, 40.0, 60.0, 50.0)
+
+
+def zoom(number: int, box: tuple[float, float, float, float] | None) -> list[Turn | Observation]:
+    """A turn that calls zoom_crop and what came back: the view of `box`, or a failure."""
+    call = ToolCall(id=f"call_{number}", name="zoom_crop")
+    if box is None:
+        failure = Failure(kind=FailureKind.OUTSIDE_IMAGE, message="outside")
+        return [Turn(text="", calls=(call,)), Observation(call=call, failure=failure)]
+    view = View.whole((100, 100)).crop(Box.of(box))
+    return [Turn(text="", calls=(call,)), Observation(call=call, view=view, image=2, visual_tokens=10)]
+
+
+def outcome(*steps: Turn | Observation, **changes: Any) -> Outcome:
+    trajectory = Trajectory(
+        id="t",
+        question="q",
+        sources=(),
+        family="pocket",
+        steps=steps,
+        answer="7",
+        stop_reason=changes.pop("stop", StopReason.ANSWERED),
+        usage=Usage(visual_tokens=changes.pop("spent", 25), full_resolution_tokens=100),
+    )
+    given: dict[str, Any] = {
+        "row": "r",
+        "strategy": "agent",
+        "kind": "fine",
+        "scene": None,
+        "reference": "7",
+        "answer": "7",
+        "correct": True,
+        "forced": False,
+        "evidence": EVIDENCE,
+        "seconds": 0.5,
+        "trajectory": trajectory,
+    }
+    return Outcome(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        (" Top  LEFT.", "top left"),
+        ('"7"', "7"),
+        ("\uff26\uff35\uff2c\uff2c", "full"),
+        ("Straße", "STRASSE"),
+        ("12.40", "12.40"),
+    ],
+)
+def test_answers_match_up_to_case_blanks_and_outer_punctuation(answer: str, reference: str) -> None:
+    assert normalised(answer) == normalised(reference)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"), [("12.4", "12.40"), ("-3", "3"), ("1 7", "17"), (None, "7")]
+)
+def test_numbers_and_missing_answers_do_not_match_by_goodwill(answer: str | None, reference: str) -> None:
+    assert normalised(answer) != normalised(reference)
+
+
+def test_wilson_intervals_are_those_of_the_textbook() -> None:
+    # Newcombe, Statistics in Medicine 1998, table I, method 3 (score, no continuity correction).
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(29, 29) == pytest.approx((0.8830, 1.0), abs=1e-4)
+    assert wilson(0, 0) is None
+
+
+def test_accuracy_is_told_apart_by_kind() -> None:
+    scores = score([outcome(kind="coarse"), outcome(kind="fine", correct=False), outcome(kind=None)])
+    assert (scores.n, scores.accuracy, scores.accuracy_coarse, scores.accuracy_fine) == (3, 2 / 3, 1.0, 0.0)
+
+
+def test_figures_without_anything_to_count_are_none_not_zero() -> None:
+    scores = score([outcome(kind="coarse")])
+    assert (scores.accuracy_fine, scores.malformed, scores.box_covers_evidence) == (None, None, None)
+    assert score([]).accuracy is None
+
+
+def test_visual_tokens_are_summed_before_they_are_divided() -> None:
+    assert score([outcome(spent=25), outcome(spent=75)]).visual_tokens_ratio == 0.5
+
+
+def test_a_box_covers_only_when_all_of_the_evidence_is_inside() -> None:
+    covering, cutting = zoom(1, (30, 30, 70, 60)), zoom(2, (45, 30, 70, 60))
+    scores = score([outcome(*covering, *cutting), outcome(*zoom(1, None))])
+    assert scores.box_covers_evidence == pytest.approx(1 / 3)
+    assert scores.call_ratio == 1.0
+
+
+def test_boxes_are_counted_on_fine_questions_only() -> None:
+    assert score([outcome(*zoom(1, (30, 30, 70, 60)), kind="coarse")]).box_covers_evidence is None
+
+
+def test_scripted_calls_are_not_the_policys() -> None:
+    scripted, own = zoom(1, (30, 30, 70, 60)), zoom(2, None)
+    scores = score([outcome(*scripted, *own, forced=True)])
+    assert (scores.calls, scores.box_covers_evidence, scores.call_ratio) == (1, 0.0, 1.0)
+
+
+def test_a_malformed_call_is_one_that_no_tool_could_have_understood() -> None:
+    good = zoom(1, None)  # outside the image: a wrong box, but well-formed
+    call = ToolCall(id="call_2", name="zom_crop")
+    unknown = Failure(kind=FailureKind.UNKNOWN_TOOL, message="unknown")
+    bad_name = [Turn(text="", calls=(call,)), Observation(call=call, failure=unknown)]
+    bad_json = Turn(text="<tool_call>{", problem=Problem(kind=ProblemKind.UNCLOSED_CALL, message="?"))
+    silent = Turn(text="hm", problem=Problem(kind=ProblemKind.NO_ACTION, message="?"))
+    scores = score([outcome(*good, *bad_name, bad_json, silent)])
+    assert (scores.calls, scores.malformed) == (3, pytest.approx(2 / 3))
+
+
+def test_an_end_without_an_answer_is_counted() -> None:
+    ended = outcome(stop=StopReason.TURN_LIMIT, answer=None, correct=False)
+    assert score([outcome(), ended]).no_answer == 0.5
