@@ -89,7 +89,7 @@ class VisionAgent:
     def ask(
         self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Result:
-        """Ask about one image or several: a path, bytes, a PIL image, a numpy array or a `data:` URI.
+        """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
 
         `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that cannot be used
         and `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
