@@ -267,7 +267,7 @@ def _fitted(picture: Image.Image) -> Image.Image:
 def _data_uri(picture: Image.Image) -> str:
     """Lossless where that is cheap (small pictures, drawings), JPEG otherwise."""
     lossless, lossy = io.BytesIO(), io.BytesIO()
-    picture.save(lossless, "PNG", optimize=True)
+    picture.save(lossless, "PNG")
     if lossless.tell() <= 100_000:
         return "data:image/png;base64," + base64.b64encode(lossless.getvalue()).decode()
     picture.save(lossy, "JPEG", quality=85)

@@ -1,0 +1,270 @@
+"""The command line as a new user meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from agentic_vision.cli import app
+from agentic_vision.policies.embedded import EmbeddedPolicy
+from agentic_vision.policies.scripted import ScriptedPolicy
+from agentic_vision.protocol import write
+
+CROP = write(
+    thought="It is too small\x1b[2J to read here.", calls=[("zoom_crop", {"bbox_2d": [500, 500, 900, 800]})]
+)
+OUTSIDE = write(calls=[("zoom_crop", {"bbox_2d": [1500, 1500, 1900, 1900]})])
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.new("RGB", (256, 192), "white").save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the model says, in place of the embedded checkpoint: tests fill it in."""
+    replies: list[str] = []
+    monkeypatch.setattr(EmbeddedPolicy, "load", lambda: ScriptedPolicy(replies, family="pocket"))
+    return replies
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def in_a_shell(*args: object, before: str = "", path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The console script's own function in a fresh interpreter, after `before`."""
+    code = f"{before}\nfrom agentic_vision.cli import main\nmain()"
+    env = {**os.environ, "PYTHONPATH": str(path or "")}
+    command = [sys.executable, "-c", code, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+
+
+def test_ask_answers_first_and_then_says_what_it_looked_at(picture: Path, says: list[str]) -> None:
+    says += [CROP, write(thought="I can see it.", answer="41.70")]
+    result = run("ask", picture, "What is the total?")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines[0] == "41.70"
+    assert "glance    whole picture, 128 x 96 px, 48 tokens" in result.stdout
+    assert "zoom_crop box 128,96 to 231,154" in result.stdout
+    assert "192 at full resolution" in result.stdout
+    assert "“It is too small\N{REPLACEMENT CHARACTER}[2J to read here.”" in result.stdout
+    assert result.stderr == ""
+
+
+def test_ask_as_json_is_one_object_with_the_promised_fields(picture: Path, says: list[str]) -> None:
+    says += [OUTSIDE, CROP, write(answer="41.70")]
+    result = run("ask", picture, "What is the total?", "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert set(told) == {"answer", "stop_reason", "turns", "tool_calls", "usage"}
+    assert (told["answer"], told["stop_reason"], told["turns"]) == ("41.70", "answered", 3)
+    refused, made = told["tool_calls"]
+    assert (refused["name"], refused["arguments"], refused["ok"]) == (
+        "zoom_crop",
+        {"bbox_2d": [1500, 1500, 1900, 1900]},
+        False,
+    )
+    assert "outside" in refused["error"]
+    assert (made["ok"], made["error"]) == (True, None)
+    assert set(told["usage"]) == {
+        "visual_tokens",
+        "full_resolution_tokens",
+        "saved",
+        "input_tokens",
+        "output_tokens",
+        "requests",
+    }
+    assert (
+        told["usage"]["saved"] == 1 - told["usage"]["visual_tokens"] / told["usage"]["full_resolution_tokens"]
+    )
+
+
+def test_no_answer_is_exit_code_1(picture: Path, says: list[str]) -> None:
+    says += [CROP]
+    told = run("ask", picture, "What is the total?", "--max-turns", "1", "--json")
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["stop_reason"] == "turn_limit"
+    assert json.loads(told.stdout)["tool_calls"][0]["error"] == "not run: turn_limit"
+    shown = run("ask", picture, "What is the total?", "--max-turns", "1")
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("no answer: turn limit")
+
+
+def test_ask_writes_a_trace(picture: Path, says: list[str], tmp_path: Path) -> None:
+    says += [write(answer="41.70")]
+    result = run("ask", picture, "What is the total?", "--trace", tmp_path / "trace.html")
+    assert result.exit_code == 0
+    assert "41.70" in (tmp_path / "trace.html").read_text()
+
+
+def test_options_reach_the_agent(picture: Path, says: list[str]) -> None:
+    says += [CROP, write(answer="7")]
+    assert (
+        json.loads(run("ask", picture, picture, "Q?", "--json").stdout)["usage"]["full_resolution_tokens"]
+        == 384
+    )
+    refused = json.loads(run("ask", picture, "Q?", "--tools", "full_res, rotate", "--json").stdout)
+    assert "zoom_crop" in refused["tool_calls"][0]["error"]
+    frugal = json.loads(run("ask", picture, "Q?", "--max-visual-tokens", "50", "--json").stdout)
+    assert frugal["usage"]["visual_tokens"] <= 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ask", "nowhere.png", "What?"], "there is no file nowhere.png: check the path"),
+        (["ask", "{text}", "What?"], "notes.jpg is not an image that can be read: give a"),
+        (["ask", "{picture}", " "], "the question is empty: put it last, in quotes"),
+        (["ask", "{picture}"], "picture.png is a file): put it last, in quotes"),
+        (["ask", "What?"], "there is no image: agentic-vision ask picture.png"),
+        (["ask", "{picture}", "What?", "--tools", "zom_crop"], "there is no tool 'zom_crop'"),
+        (
+            ["ask", "{picture}", "What?", "--trace", "{folder}/nowhere/t.html"],
+            "give a file in a folder that exists",
+        ),
+        (["ask", "{picture}", "What?", "--trace", "{folder}"], "give a file in a folder that exists"),
+        (["ask", "{picture}", "What?", "--max-turns", "0"], "see agentic-vision ask --help"),
+        (["ask", "{picture}", "What?", "--colour"], "No such option: --colour"),
+        (["ask", "{picture}", "What?", "--policy", "{folder}"], "{folder}"),
+        (["asc"], "No such command 'asc'. Did you mean 'ask'?"),
+        (["eval", "nowhere.jsonl", "--out", "{folder}/out"], "cannot read nowhere.jsonl"),
+        (["eval", "{text}", "--out", "{folder}/out"], "line 1, is no row"),
+        (["eval", "{text}"], "--out"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_mend(
+    picture: Path, tmp_path: Path, says: list[str], arguments: list[str], complaint: str
+) -> None:
+    says += [write(answer="7")]
+    text = tmp_path / "notes.jpg"
+    text.write_text("These are only notes.")
+    places = {"picture": picture, "text": text, "folder": tmp_path}
+    result = run(*(argument.format(**places) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert complaint.format(**places) in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_mistake_in_a_shell_is_one_line_too() -> None:
+    done = in_a_shell("ask", "nowhere.png", "What?")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "agentic-vision: there is no file nowhere.png: check the path\n"
+
+
+def test_without_the_extra_it_says_what_to_install(picture: Path) -> None:
+    done = in_a_shell("ask", picture, "What?", before="import sys; sys.modules['torch'] = None")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'agentic-vision[local]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'langgraph', 'PIL', 'matplotlib'}"
+    tell = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy} & set(sys.modules))))"
+    done = in_a_shell("--help", before=tell)
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_tools_come_with_their_schema_and_package() -> None:
+    found = {tool["name"]: tool for tool in json.loads(run("tools", "--json").stdout)["tools"]}
+    assert {"zoom_crop", "full_res", "resize", "rotate", "enhance"} <= set(found)
+    assert found["zoom_crop"]["package"] == "agentic-vision"
+    assert found["zoom_crop"]["schema"]["properties"]["bbox_2d"]["type"] == "array"
+    assert "zoom_crop" in run("tools").stdout
+
+
+def plugin(folder: Path, name: str, target: str, group: str = "agentic_vision.commands") -> None:
+    """An installed package of another author, as far as importlib.metadata can tell."""
+    info = folder / f"their_{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: their-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def test_an_installed_package_adds_commands(site: Path) -> None:
+    (site / "their_greeting.py").write_text(
+        "import typer\nfrom agentic_vision import ConfigError\napp = typer.Typer(help='Say hello.')\n"
+        "@app.command()\ndef hello(): print('hello')\n"
+        "@app.command()\ndef fail(): raise ConfigError('mend\\nthis')\n"
+    )
+    plugin(site, "greet", "their_greeting:app")
+    assert "Say hello." in run("--help").stdout
+    assert run("greet", "hello").stdout == "hello\n"
+    failed = run("greet", "fail")
+    assert (failed.exit_code, failed.stderr) == (2, "agentic-vision: mend this\n")
+
+
+def test_a_broken_package_is_a_warning_until_it_is_asked_for(site: Path) -> None:
+    plugin(site, "broken", "not_there:app")
+    shown = run("--help")
+    assert shown.exit_code == 0
+    assert "ask" in shown.stdout
+    assert set(shown.stderr.splitlines()) == {
+        "agentic-vision: warning: the command 'broken' of their-broken cannot be loaded "
+        "(No module named 'not_there'): update or uninstall their-broken"
+    }
+    asked = run("broken", "anything")
+    assert asked.exit_code == 2
+    assert asked.stderr.count("\n") == 1
+
+
+def test_a_broken_tool_does_not_hide_the_others(site: Path) -> None:
+    plugin(site, "blur", "not_there:blur", group="agentic_vision.tools")
+    result = run("tools", "--json")
+    assert result.exit_code == 0
+    assert "zoom_crop" in result.stdout
+    assert "blur" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("picture")
+def test_eval_prints_the_figures_and_leaves_them_in_the_folder(tmp_path: Path, says: list[str]) -> None:
+    says += [CROP, write(answer="7")]
+    row = {"id": "a", "images": ["picture.png"], "question": "Q?", "answer": "7", "kind": "coarse"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    command = [
+        "eval",
+        tmp_path / "rows.jsonl",
+        "--out",
+        tmp_path / "out",
+        "--strategy",
+        "agent,glance",
+        "--strategy",
+        "full",
+    ]
+    result = run(*command, "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["n"] == 1
+    assert list(told["strategies"]) == ["agent", "glance", "full"]
+    agent = told["strategies"]["agent"]
+    assert (agent["accuracy"], agent["accuracy_coarse"], agent["accuracy_fine"]) == (1, 1, None)
+    assert (agent["call_ratio"], agent["malformed"]) == (1, 0)
+    assert told["strategies"]["full"]["visual_tokens_ratio"] == 1
+    assert told == json.loads((tmp_path / "out" / "summary.json").read_text())
+    shown = run(*command)
+    assert "100.0" in shown.stdout
+    assert "agent" in shown.stdout
+    assert len((tmp_path / "out" / "trajectories.jsonl").read_text().splitlines()) == 3
