@@ -154,10 +154,12 @@ class Batcher:
         for row in given_up:
             row.session.clear()
             del self._running[row]
-        for row in done:
-            request = self._running.pop(row)
-            _settle(request.future, self._reply(row, request))
+        replies = [
+            (request, self._reply(row, request)) for row in done if (request := self._running.pop(row))
+        ]
         self._sessions.trim()
+        for request, reply in replies:
+            _settle(request.future, reply)
 
     def _reply(self, row: Row, request: _Request) -> Reply:
         """Note in the session what the cache holds now. The last sampled token is not in it yet."""

@@ -9,7 +9,7 @@ are tokenised and drawn.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,20 +40,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Encoded pieces. `pixels`: patches x values, `grids`: images x 3 (time, height, width, in patches); None
-    without images.
+    """Encoded pieces. `images`: pixels (patches x values) and grids (images x 3: time, height, width in
+    patches).
     """
 
     ids: list[int]
-    pixels: torch.Tensor | None
-    grids: torch.Tensor | None
+    images: tuple[torch.Tensor, torch.Tensor] | None
 
 
 class Encoder:
     """Renders, tokenises and draws, for one checkpoint. Not thread-safe, for tokenizers keep state."""
 
     def __init__(
-        self, tokenizer: Any, image_processor: Any, vision_ids: Sequence[int], image_id: int
+        self, tokenizer: Any, image_processor: Any, vision_ids: Collection[int], image_id: int
     ) -> None:
         """`vision_ids`: those of image, video, start and end; `image_id`: the image placeholder's."""
         self._tokenizer = tokenizer
@@ -108,19 +107,9 @@ class Encoder:
         Raises `ImageError` where an image cannot be drawn.
         """
         pieces = tuple(pieces)
-        images = [piece.image.render() for piece in pieces if piece.image is not None]
-        pixels = grids = None
-        counts: list[int] = []
-        if images:
-            try:
-                features = self._image_processor(images=images, return_tensors="pt")
-            except ValueError as error:
-                raise PolicyError(
-                    f"the checkpoint's image processor does not take this image: {error}"
-                ) from error
-            pixels, grids = features["pixel_values"], features["image_grid_thw"]
-            counts = (grids.prod(-1) // self._image_processor.merge_size**2).tolist()
-        lengths = iter(counts)
+        images = self._images([piece.image for piece in pieces if piece.image is not None])
+        merged = self._image_processor.merge_size**2  # patches to a token
+        lengths = iter([] if images is None else (images[1].prod(-1) // merged).tolist())
         ids: list[int] = []
         for piece in pieces:
             match piece.kind:
@@ -132,7 +121,7 @@ class Encoder:
                     ids += replies[piece.text] if piece.text in replies else self._reply_ids(piece.text)
                 case "image":
                     ids += [self._image_id] * next(lengths)
-        return Chunk(ids, pixels, grids)
+        return Chunk(ids, images)
 
     def end_of_turn(self) -> int | None:
         """The id with which the template closes a reply; None where it closes it with ordinary text."""
@@ -162,6 +151,18 @@ class Encoder:
             else:
                 content.append({"type": "image"})
         return {"role": role, "content": content}
+
+    def _images(self, parts: Sequence[ImagePart]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        if not parts:
+            return None
+        drawn = [part.render() for part in parts]
+        try:
+            features = self._image_processor(images=drawn, return_tensors="pt")
+        except ValueError as error:
+            raise PolicyError(
+                f"the checkpoint's image processor does not take this image: {error}"
+            ) from error
+        return features["pixel_values"], features["image_grid_thw"]
 
     def _ids(self, text: str, *, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer.encode(

@@ -53,8 +53,11 @@ class TransformersPolicy:
             )
         model, tokenizer = weights.model, weights.tokenizer
         config = model.config
-        names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-        vision_ids = [getattr(config, name) for name in names if getattr(config, name, None) is not None]
+        added: dict[str, int] = tokenizer.get_added_vocab()
+        vision_ids = {
+            number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)
+        }
+        vision_ids |= {config.image_token_id, config.video_token_id}
         encoder = Encoder(tokenizer, weights.image_processor, vision_ids, config.image_token_id)
         known = model.generation_config.eos_token_id
         stop_ids = {
