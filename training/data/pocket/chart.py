@@ -8,9 +8,9 @@ from .ink import COLORS, Rect, Scene, Sheet, Split, hull, ink_for, paper, pick_c
 
 
 def _values(rng: random.Random, n: int, top: int, split: Split) -> list[int]:
-    """n values up to `top`, the largest and smallest clearly so, none reserved in train."""
+    """n three-digit values up to `top`, the largest and smallest clearly so, none reserved in train."""
     while True:
-        values = [rng.randint(top // 6, top) for _ in range(n)]
+        values = [rng.randint(max(100, top // 6), top) for _ in range(n)]
         ranked = sorted(values)
         apart = top * 0.09
         if ranked[-1] < top * 0.7 or ranked[-1] - ranked[-2] < apart or ranked[1] - ranked[0] < apart:
@@ -26,7 +26,7 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
     ink = ink_for(background, rng)
     n = rng.randint(3, 5 if width < 190 else 6)
     colors = rng.sample(list(COLORS), n)
-    top = rng.choice((120, 200, 300, 500, 900, 990))
+    top = rng.choice((400, 500, 600, 800, 900, 990))
     values = _values(rng, n, top, split)
     font, tick_font = text_size(rng), 10.0
     left, bottom, ceiling = 28.0, height - 22.0, 26.0

@@ -111,6 +111,7 @@ class Sheet:
         """Prints `text` with its top at `at[1]`; returns the box of its ink. `size` is the font's, in pixels:
         capitals and digits are about 0.72 of it high."""
         font = _font(round(size * 4) / 4)
+        spacing += 0.8 * bold
         width = sum(font.getlength(c) for c in text) + spacing * (len(text) - 1)
         x = at[0] - {"left": 0.0, "middle": width / 2, "right": width}[anchor]
         boxes: list[Rect] = []

@@ -1,0 +1,258 @@
+"""How the embedded checkpoint is trained: its inputs are the agent's own, its labels true, its runs resumable."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs agentic-vision[local]")
+
+from PIL import Image  # noqa: E402
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil  # noqa: E402
+
+from agentic_vision.protocol import parse  # noqa: E402
+from agentic_vision.training.data.pocket_vqa import draw_scene  # noqa: E402
+from agentic_vision.training.warm_start.answering import (  # noqa: E402
+    Answering,
+    Mix,
+    asked_box,
+    full_tree,
+    glance_tree,
+)
+from agentic_vision.training.warm_start.architecture import (  # noqa: E402
+    CELL,
+    TOOLS,
+    build_model,
+    build_tokenizer,
+    save_checkpoint,
+)
+from agentic_vision.training.warm_start.cells import CHARS, cut, full, glance, page, patches  # noqa: E402
+from agentic_vision.training.warm_start.dialogue import Tree, weave  # noqa: E402
+from agentic_vision.training.warm_start.loop import Run, Stage  # noqa: E402
+from agentic_vision.training.warm_start.optimizer import Trained  # noqa: E402
+from agentic_vision.training.warm_start.reading import CellHeads, pack  # noqa: E402
+from agentic_vision.training.warm_start.recipe import LOOK, PRINT, warm_start  # noqa: E402
+from agentic_vision.visual_tokens import family  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(0).eval()
+
+
+def scene(seed=3, name="cards"):
+    return draw_scene(random.Random(seed), "train", name)
+
+
+def test_any_text_survives_the_tokenizer_and_the_protocol_is_few_tokens():
+    tokenizer = build_tokenizer()
+    for text in ("What is the total?", "Zürich 東京 🙂 <b>", "29.60\n\n\t1,234", '{"a": [1, 2]}'):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    call = '<tool_call>{"name": "zoom_crop", "arguments": {"bbox_2d": [125, 350, 500, 725]}}</tool_call>'
+    assert len(tokenizer(call)["input_ids"]) == 11
+
+
+def test_patches_are_those_of_the_processor_that_the_checkpoint_names():
+    shown = full(scene())
+    processor = Qwen2VLImageProcessorPil(
+        patch_size=8,
+        merge_size=2,
+        temporal_patch_size=1,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        size={"shortest_edge": 64 * 64, "longest_edge": 256 * 256},
+    )
+    made = processor(images=[Image.fromarray(shown.pixels)], return_tensors="np")
+    assert np.array_equal(made["pixel_values"], patches(shown.pixels))
+    assert made["image_grid_thw"].tolist() == [[1, *shown.grid]]
+
+
+def test_a_glance_is_the_size_that_the_agent_shows():
+    pocket = family("pocket")
+    for seed in range(20):
+        drawn = scene(seed)
+        width, height = pocket.glance(drawn.image.size).size
+        assert glance(drawn, random.Random(0)).pixels.shape == (height, width, 3)
+        width, height = pocket.full(drawn.image.size)
+        assert full(drawn).pixels.shape == (height, width, 3)
+
+
+def test_the_labels_of_a_whole_scene_spell_its_print():
+    drawn = scene(5, "receipt")
+    shown = full(drawn)
+    columns = shown.pixels.shape[1] // CELL
+    for question in (q for q in drawn.questions if q.kind == "fine"):
+        x0, y0, x1, y1 = question.evidence
+        row = int((y0 + y1) / 2 // CELL)
+        cells = range(row * columns + int(x0 // CELL), row * columns + int(x1 // CELL) + 1)
+        down = int((y0 + y1) / 2 % CELL // 8)
+        said = [CHARS[c - 1] for cell in cells for c in shown.labels.chars[cell, down * 4 : down * 4 + 4] if c]
+        # Two characters may share a place; then the later one has it.
+        assert len(said) >= len(question.answer) - 1
+        assert set(said) <= set(question.answer)
+        key = shown.labels.keys[list(cells)].sum(axis=0)
+        assert key.any()
+
+
+def test_a_glance_has_no_labels_for_print_that_it_has_lost():
+    assert (glance(scene(), random.Random(0)).labels.chars == -1).all()
+    assert (cut(page(random.Random(0)), random.Random(0)).labels.chars >= 0).all()
+
+
+def test_a_branch_in_a_tree_is_what_it_would_be_alone(model):
+    """Packed questions give the logits of a plain forward pass of transformers on one of them, at its own positions."""
+    learn = Answering(model, CellHeads(192), cells=0.0)
+    for seed in range(30):
+        rng = random.Random(seed)
+        tree = glance_tree(scene(seed), rng, questions=4, second=2)
+        with_crop = [b for b in tree.branches if b.windows]
+        if with_crop:
+            break
+    image = build_tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    with torch.no_grad():
+        together = learn._forward(weave([tree]))
+        at = 0
+        for branch in tree.branches:
+            lesson = weave([Tree(tree.root, [branch])])
+            plain = model(
+                input_ids=lesson.ids,
+                pixel_values=lesson.sight.patches,
+                image_grid_thw=lesson.sight.grid,
+                mm_token_type_ids=(lesson.ids == image).int(),
+            ).logits
+            row, column = (lesson.weights > 0).nonzero(as_tuple=True)
+            alone = plain[row, lesson.sources[row, column]]
+            packed = together[0][at : at + len(alone)]
+            assert torch.allclose(packed, alone, atol=1e-4)
+            at += len(alone)
+    assert at == len(together[0])
+
+
+@pytest.mark.parametrize("tools", [True, False])
+def test_a_lesson_is_tokenised_as_the_chat_template_renders_it(tools):
+    tokenizer = build_tokenizer()
+    drawn = scene()
+    question = drawn.questions[0]
+    made = full_tree(drawn, random.Random(0), questions=50) if not tools else None
+    if made is None:
+        seeds = (glance_tree(drawn, random.Random(s), questions=50, second=0) for s in range(9))
+        made = next(t for t in seeds if "system" in tokenizer.decode(t.root.ids))
+    branch = next(b for b in made.branches if tokenizer.decode(b.ids).startswith(question.text))
+    content = [{"type": "image"}, {"type": "text", "text": question.text}]
+    messages = [{"role": "user", "content": content}]
+    if tools:
+        messages.insert(0, {"role": "system", "content": f"Tools: {', '.join(TOOLS)}."})
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    wanted = tokenizer(rendered)["input_ids"]
+    pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    ids = made.root.ids + branch.ids
+    folded = [t for i, t in enumerate(ids) if t != pad or ids[i - 1] != pad]
+    assert folded[: len(wanted)] == wanted
+
+
+def test_the_calls_and_answers_that_it_learns_are_the_protocol():
+    tokenizer = build_tokenizer()
+    kinds = set()
+    for seed in range(12):
+        for branch in glance_tree(scene(seed), random.Random(seed), questions=6, second=2).branches:
+            text = tokenizer.decode(branch.ids)
+            for reply in text.split("<|im_start|>assistant\n")[1:]:
+                turn = parse(reply.split("<|im_end|>")[0])
+                assert turn.problem is None, reply
+                kinds |= {call.name for call in turn.calls} or {"answer"}
+    assert kinds >= {"answer", "zoom_crop"}
+
+
+def test_half_of_the_lessons_call_whatever_the_question():
+    calls = {"coarse": [], "fine": []}
+    tokenizer = build_tokenizer()
+    for seed in range(60):
+        drawn = scene(seed)
+        kinds = {q.text: q.kind for q in drawn.questions}
+        tree = glance_tree(drawn, random.Random(seed), questions=8, second=0)
+        if not tokenizer.decode(tree.root.ids).startswith("<|im_start|>system"):
+            continue
+        for branch in tree.branches:
+            text = tokenizer.decode(branch.ids)
+            if text.count("<|im_start|>assistant") == 1:
+                calls[kinds[text.split("<|im_end|>")[0]]].append("<tool_call>" in text)
+    for answers in calls.values():
+        assert len(answers) > 100
+        assert 0.38 < sum(answers) / len(answers) < 0.62
+
+
+def test_the_asked_box_covers_the_evidence_even_two_steps_off():
+    for seed in range(20):
+        drawn = scene(seed)
+        width, height = drawn.image.size
+        for q in drawn.questions:
+            box = asked_box(q.evidence, drawn.image.size, (14, 14, 14, 14))
+            x0, y0, x1, y1 = q.evidence
+            assert box[0] * width / 1000 <= x0
+            assert box[1] * height / 1000 <= y0
+            assert box[2] * width / 1000 >= x1
+            assert box[3] * height / 1000 >= y1
+
+
+def tiny_lesson(rng):
+    return pack([cut(page(rng), rng)])
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
+    """Killed after any step that was saved, it goes on with the same pictures and the optimizers' state."""
+
+    class Killed(Exception):
+        pass
+
+    def build():
+        net = build_model(0)
+        torch.manual_seed(1)
+        return net, CellHeads(192)
+
+    def train(folder, fail_at=None):
+        net, heads = build()
+        run = Run(folder, {"model": net, "heads": heads}, seed=1, ahead=0)
+
+        tower = net.model.visual
+
+        def learn(sight):
+            if fail_at is not None and run.step == fail_at:
+                raise Killed
+            return heads(tower(sight.patches, grid_thw=sight.grid).pooler_output, sight)
+
+        stage = Stage("print", tiny_lesson, steps=4, muon=1e-3, adamw=1e-3)
+        run.stage(stage, learn, [Trained(tower), Trained(heads)], every=2, save_every=1)
+        return net
+
+    whole = train(tmp_path / "whole").state_dict()
+    with pytest.raises(Killed):
+        train(tmp_path / "broken", fail_at=2)
+    resumed = train(tmp_path / "broken").state_dict()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    lines = (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4]
+
+
+def test_the_recipe_gives_a_checkpoint_that_transformers_loads_by_name(tmp_path):
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    stages = tuple(
+        replace(stage, steps=1, lesson=lesson)
+        for stage, lesson in (
+            (PRINT, tiny_lesson),
+            (LOOK, Mix(crops=2, glances=1, fulls=1, questions=2, second=1)),
+        )
+    )
+    folder = warm_start(tmp_path, stages, ahead=0)
+    loaded = AutoModelForImageTextToText.from_pretrained(folder)
+    assert type(loaded).__name__ == "Qwen3VLForConditionalGeneration"
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 16 * 2**20
+    again = tmp_path / "again"
+    save_checkpoint(build_model(0), again)
+    assert (again / "model.safetensors").stat().st_size == (folder / "model.safetensors").stat().st_size

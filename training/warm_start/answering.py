@@ -1,0 +1,232 @@
+"""The second lesson: questions, calls and answers in the agent's protocol, over glances, crops and whole pictures.
+
+Whether to call is left open on purpose: for any question, coarse or fine, half of the examples call and half answer at once.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+from transformers import Qwen3VLForConditionalGeneration
+
+from ..data.pocket.ink import Question, Rect, Scene
+from ..data.pocket_vqa import draw_scene
+from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, COORDINATE_STEP, TOOLS, build_tokenizer
+from .cells import RESAMPLE, Window, fit, full, glance, window
+from .dialogue import Branch, Lesson, Tree, weave
+from .reading import CellHeads
+
+OPEN = 0.15
+"""Weight of the tokens that decide: what they should be cannot be known."""
+UNREADABLE = 0.03
+"""Weight of a fine answer given from a glance: enough to keep its form, not enough to learn noise."""
+MARGIN = 14.0
+"""Pixels that a call's box leaves around the evidence."""
+
+
+def asked_box(evidence: Rect, size: tuple[int, int], pad: tuple[float, float, float, float]) -> tuple[int, ...]:
+    """The box of a call: `evidence` with `pad` pixels (left, top, right, bottom), in steps of the model's coordinates."""
+    x0, y0, x1, y1 = evidence
+    width, height = size
+    scaled = ((x0 - pad[0]) / width, (y0 - pad[1]) / height, (x1 + pad[2]) / width, (y1 + pad[3]) / height)
+    most = 1000 // COORDINATE_STEP
+    steps = [min(most, max(0, round(value * most))) for value in scaled]
+    return tuple(step * COORDINATE_STEP for step in steps)
+
+
+def crop(scene: Scene, box: tuple[int, ...], rng: random.Random) -> Window:
+    """What `zoom_crop` shows for `box` (0 to 1000): full detail, enlarged only to the family's floor."""
+    width, height = scene.image.size
+    x0, y0, x1, y1 = box[0] * width / 1000, box[1] * height / 1000, box[2] * width / 1000, box[3] * height / 1000
+    span = (x1 - x0, y1 - y0)
+    scale = max(1.0, (64 * 64 / (span[0] * span[1])) ** 0.5)
+    return window(scene, (x0, y0, x1, y1), fit(span, scale), rng.choice(RESAMPLE), whole=False)
+
+
+def _jitter(rng: random.Random, low: float, high: float) -> tuple[float, float, float, float]:
+    return (rng.uniform(low, high), rng.uniform(low, high), rng.uniform(low, high), rng.uniform(low, high))
+
+
+def _root(window: Window, tools: bool) -> Branch:
+    root = Branch()
+    if tools:
+        root.text(f"<|im_start|>system\nTools: {', '.join(TOOLS)}.<|im_end|>\n")
+    return root.text("<|im_start|>user\n").picture(window)
+
+
+def _ask(question: Question) -> Branch:
+    return Branch().text(f"{question.text}<|im_end|>\n<|im_start|>assistant\n")
+
+
+def _answer(branch: Branch, answer: str, *, decision: float, weight: float, topic: str) -> Branch:
+    branch.topic = topic
+    branch.text("<think>", 0.01).text(ANSWER_THOUGHT, decision).text("</think>", 0.05).text("<answer>", 0.05)
+    return branch.text(answer + "</answer>", weight).text("<|im_end|>", 0.05)
+
+
+def _call(branch: Branch, name: str, box: tuple[int, ...] | None, *, weight: float, decision: float) -> Branch:
+    branch.text("<think>", 0.01 if decision else 0.0).text(CALL_THOUGHT, decision)
+    light = 0.05 if weight else 0.0
+    branch.text('</think><tool_call>{"name": "', light).text(name, decision).text('", "arguments": {', light)
+    if box:
+        branch.text('"bbox_2d": [', light).text(", ".join(map(str, box)), weight)
+        return branch.text("]}}</tool_call><|im_end|>", light)
+    return branch.text("}}</tool_call><|im_end|>", light)
+
+
+def _pick_tool(question: Question, size: tuple[int, int], rng: random.Random) -> str:
+    x0, y0, x1, y1 = question.evidence
+    wide = (x1 - x0) * (y1 - y0) > 0.4 * size[0] * size[1]
+    return rng.choices(TOOLS, (0, 1, 1) if wide else (8, 1, 1))[0]
+
+
+def glance_tree(scene: Scene, rng: random.Random, *, questions: int, second: int) -> Tree:
+    """A glance with tools (or, one in four, without): answers, calls, and answers after a call's crop."""
+    size = scene.image.size
+    tools = rng.random() < 0.75
+    tree = Tree(_root(glance(scene, rng), tools), [])
+    asked = rng.sample(scene.questions, min(questions, len(scene.questions)))
+    for question in asked:
+        if tools and rng.random() < 0.5:
+            name = _pick_tool(question, size, rng)
+            box = asked_box(question.evidence, size, (MARGIN,) * 4) if name == "zoom_crop" else None
+            branch = _call(_ask(question), name, box, weight=1.0, decision=OPEN)
+            branch.topic = "box" if box else ""
+        else:
+            coarse = question.kind == "coarse"
+            topic = "coarse_glance" if coarse else ""
+            weight = 1.0 if coarse else UNREADABLE
+            decision = OPEN if tools else 0.05
+            branch = _answer(_ask(question), question.answer, decision=decision, weight=weight, topic=topic)
+        tree.branches.append(branch)
+    if tools:
+        fine = [q for q in scene.questions if q.kind == "fine"]
+        for question in rng.sample(fine, min(second, len(fine))):
+            box = asked_box(question.evidence, size, _jitter(rng, 4, 24))
+            branch = _call(_ask(question), "zoom_crop", box, weight=0.0, decision=0.0)
+            branch.text("\n<|im_start|>user\n").picture(crop(scene, box, rng))
+            branch.text("<|im_end|>\n<|im_start|>assistant\n")
+            tree.branches.append(
+                _answer(branch, question.answer, decision=0.05, weight=1.0, topic="fine_crop")
+            )
+        if rng.random() < 0.1:
+            tree.branches.append(_whole_again(scene, rng))
+    return tree
+
+
+def _whole_again(scene: Scene, rng: random.Random) -> Branch:
+    """Any question after `full_res` or `resize`."""
+    question = rng.choice(scene.questions)
+    name = rng.choice(("full_res", "full_res", "resize"))
+    branch = _call(_ask(question), name, None, weight=0.0, decision=0.0)
+    size = scene.image.size
+    shown = full(scene) if name == "full_res" else window(
+        scene, (0, 0, *size), fit(size, 0.5**0.5), rng.choice(RESAMPLE), whole=True
+    )  # fmt: skip
+    branch.text("\n<|im_start|>user\n").picture(shown).text("<|im_end|>\n<|im_start|>assistant\n")
+    readable = name == "full_res" or question.kind == "coarse"
+    topic = f"{question.kind}_again" if readable else ""
+    return _answer(branch, question.answer, decision=0.05, weight=1.0 if readable else 0.3, topic=topic)
+
+
+def full_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
+    """The whole picture in full detail, no tools: every question has its answer."""
+    asked = sorted(scene.questions, key=lambda q: (q.kind == "coarse") - rng.random())[:questions]
+    branches = [
+        _answer(_ask(q), q.answer, decision=0.05, weight=1.0, topic=f"{q.kind}_full") for q in asked
+    ]
+    return Tree(_root(full(scene), tools=False), branches)
+
+
+def crop_tree(scene: Scene, rng: random.Random) -> Tree:
+    """A crop alone, and the question that it answers: the cheapest way to learn to say what stands there."""
+    question = rng.choice([q for q in scene.questions if q.kind == "fine"])
+    box = asked_box(question.evidence, scene.image.size, _jitter(rng, 4, 24))
+    branch = _answer(_ask(question), question.answer, decision=0.05, weight=1.0, topic="fine_alone")
+    return Tree(_root(crop(scene, box, rng), tools=False), [branch])
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What an answering lesson is made of (trees a step)."""
+
+    crops: int
+    glances: int
+    fulls: int
+    questions: int = 8
+    second: int = 3
+
+    def __call__(self, rng: random.Random) -> list[Lesson]:
+        trees = [crop_tree(draw_scene(rng, "train"), rng) for _ in range(self.crops)]
+        wide = [
+            glance_tree(draw_scene(rng, "train"), rng, questions=self.questions, second=self.second)
+            for _ in range(self.glances)
+        ]
+        wide += [full_tree(draw_scene(rng, "train"), rng, questions=self.questions + 4) for _ in range(self.fulls)]
+        return [weave(group) for group in (trees, wide) if group]
+
+
+class Answering:
+    """Loss of a lesson: the weighted answers, and the cells' labels kept beside them."""
+
+    def __init__(self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, cells: float) -> None:
+        self.model, self.heads, self.cells = model, heads, cells
+        tokenizer = build_tokenizer()
+        self._image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self._coordinates = torch.full((len(tokenizer),), float("nan"))
+        for value in range(0, 1001, COORDINATE_STEP):
+            for form in (f"{value},", f" {value},", f" {value}"):
+                self._coordinates[tokenizer.convert_tokens_to_ids(form)] = value
+
+    def __call__(self, lessons: list[Lesson]) -> tuple[torch.Tensor, dict[str, float]]:
+        total, weight = torch.zeros(()), 0.0
+        cells_loss = torch.zeros(())
+        hits: dict[str, list[bool]] = {}
+        figures: dict[str, float] = {}
+        for lesson in lessons:
+            logits, targets, weights, branches, seen = self._forward(lesson)
+            losses = F.cross_entropy(logits, targets, reduction="none")
+            total = total + (losses * weights).sum()
+            weight += float(weights.sum())
+            loss, figures = self.heads(seen, lesson.sight)
+            cells_loss = cells_loss + loss / len(lessons)
+            self._judge(lesson.topics, self._right(logits.argmax(-1), targets), weights, branches, hits)
+        figures |= {topic: sum(right) / len(right) for topic, right in hits.items()}
+        return total / weight + self.cells * cells_loss, figures
+
+    def _forward(self, lesson: Lesson) -> tuple[torch.Tensor, ...]:
+        inner = self.model.model
+        seen = inner.visual(lesson.sight.patches, grid_thw=lesson.sight.grid)
+        embeds = inner.get_input_embeddings()(lesson.ids)
+        pictures = lesson.ids == self._image
+        embeds = embeds.masked_scatter(pictures[..., None], seen.pooler_output)
+        hidden = inner.language_model(
+            inputs_embeds=embeds,
+            position_ids=lesson.positions,
+            attention_mask=lesson.mask,
+            visual_pos_masks=pictures,
+            deepstack_visual_embeds=seen.deepstack_features,
+            use_cache=False,
+        ).last_hidden_state
+        row, column = (lesson.weights > 0).nonzero(as_tuple=True)
+        logits = self.model.lm_head(hidden[row, lesson.sources[row, column]])
+        branches = lesson.branch[row, column]
+        return logits, lesson.ids[row, column], lesson.weights[row, column], branches, seen.pooler_output
+
+    def _right(self, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Whether each token is right; a coordinate also if it is off by so little that the evidence stays in the box."""
+        near = (self._coordinates[said] - self._coordinates[wanted]).abs() <= 2 * COORDINATE_STEP
+        return (said == wanted) | near
+
+    @staticmethod
+    def _judge(
+        topics: list[str], right: torch.Tensor, weights: torch.Tensor, branches: torch.Tensor, hits: dict[str, list[bool]]
+    ) -> None:
+        judged = weights == 1.0
+        wrong = set(branches[judged & ~right].tolist())
+        for number in set(branches[judged].tolist()):
+            if topics[number]:
+                hits.setdefault(topics[number], []).append(number not in wrong)

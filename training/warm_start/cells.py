@@ -1,0 +1,172 @@
+"""A label in every cell: what stands in each 16 x 16 pixels of a picture, as the vision tower is to tell it.
+
+A tower that starts from nothing learns to read from these within minutes; from answers alone it does not within hours.
+Cells follow the order of the model's visual tokens: row by row.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..data.pocket.ink import COLORS, CORNERS, SHAPES, Rect, Scene, Sheet, ink_for, paper
+from .architecture import CELL, MERGE, PATCH
+
+CHARS = string.digits + string.ascii_uppercase + "."
+PLACES = 8
+"""Places for a character in a cell: 4 across, 2 down, each 4 x 8 pixels."""
+ORDINALS = 6
+KEYS = (
+    *COLORS, *SHAPES, *CORNERS, "tallest", "shortest", "largest", "total", "first item", "last item", "value", "label",
+)  # fmt: skip
+"""Words of a fine question that tell which print it asks for."""
+
+LEGIBLE = 0.9
+"""Below this scale the characters are lost, and there is nothing to learn of them."""
+
+RESAMPLE = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """For n cells. 0 means none in every class; -1 (in `chars`, `ordinals`, `keys`) that the window does not show enough to know."""
+
+    chars: np.ndarray  # (n, PLACES) index into CHARS + 1
+    ordinals: np.ndarray  # (n, PLACES) place in the string + 1
+    color: np.ndarray  # (n,) index into COLORS + 1
+    shape: np.ndarray  # (n,) index into SHAPES + 1
+    keys: np.ndarray  # (n, len(KEYS)) 0 or 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """A picture as the model gets it, with its labels."""
+
+    pixels: np.ndarray  # (height, width, 3) uint8, sides divide by CELL
+    labels: Labels
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across."""
+        return self.pixels.shape[0] // PATCH, self.pixels.shape[1] // PATCH
+
+
+def patches(pixels: np.ndarray) -> np.ndarray:
+    """(height, width, 3) uint8 to (patches, 3 * PATCH * PATCH) float32 in the order and scale of Qwen's image processor."""
+    height, width, _ = pixels.shape
+    rows, columns = height // CELL, width // CELL
+    cut = pixels.reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)
+    return cut.reshape(rows * columns * MERGE * MERGE, -1).astype(np.float32) / 127.5 - 1.0
+
+
+def fit(size: tuple[float, float], scale: float, most: int = 256, least: int = 16) -> tuple[int, int]:
+    """The nearest pixel size in whole cells, between `least` and `most` cells in all."""
+    columns, rows = (max(1, round(side * scale / CELL)) for side in size)
+    while columns * rows > most:
+        columns, rows = (columns - 1, rows) if columns >= rows else (columns, rows - 1)
+    while columns * rows < least:
+        columns, rows = (columns + 1, rows) if columns <= rows else (columns, rows + 1)
+    return columns * CELL, rows * CELL
+
+
+def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resampling, *, whole: bool) -> Window:
+    """Cuts `box` from the scene at `size`; `whole` says that all that the keys speak of can be seen in it."""
+    image = scene.image
+    if box != (0, 0, *image.size) or size != image.size:
+        image = image.resize(size, resample, box=box)
+    scale = (size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
+    columns, rows = size[0] // CELL, size[1] // CELL
+    n = columns * rows
+    chars, ordinals = np.zeros((n, PLACES), np.int64), np.zeros((n, PLACES), np.int64)
+    keys = np.zeros((n, len(KEYS)), np.float32)
+    fine = [(q.evidence, [i for i, key in enumerate(KEYS) if key in q.text]) for q in scene.questions if q.kind == "fine"]
+    for glyph in scene.glyphs:
+        cx, cy = (glyph.box[0] + glyph.box[2]) / 2, (glyph.box[1] + glyph.box[3]) / 2
+        x, y = (cx - box[0]) * scale[0], (cy - box[1]) * scale[1]
+        if not (0 <= x < size[0] and 0 <= y < size[1]):
+            continue
+        cell = int(y // CELL) * columns + int(x // CELL)
+        place = int(y % CELL // 8) * 4 + int(x % CELL // 4)
+        if glyph.char in CHARS:
+            chars[cell, place] = CHARS.index(glyph.char) + 1
+            ordinals[cell, place] = min(glyph.ordinal, ORDINALS - 1) + 1
+        for evidence, indexes in fine:
+            if evidence[0] <= cx <= evidence[2] and evidence[1] <= cy <= evidence[3]:
+                keys[cell, indexes] = 1
+    color, shape = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.int64)
+    for region in scene.regions:
+        x0, x1 = ((region.box[i] - box[0]) * scale[0] / CELL for i in (0, 2))
+        y0, y1 = ((region.box[i] - box[1]) * scale[1] / CELL for i in (1, 3))
+        # A coloured area holds the cells whose middle it covers; a shape, being small, each cell it enters by a quarter.
+        reach = 0.5 if region.color else 0.25
+        down = slice(max(0, round(y0 + 0.5 - reach)), max(0, round(y1 - 0.5 + reach)))
+        across = slice(max(0, round(x0 + 0.5 - reach)), max(0, round(x1 - 0.5 + reach)))
+        if region.color:
+            color[down, across] = list(COLORS).index(region.color) + 1
+        if region.shape:
+            shape[down, across] = SHAPES.index(region.shape) + 1
+    if not whole:
+        keys[:] = -1
+    if min(scale) < LEGIBLE:
+        chars[:], ordinals[:] = -1, -1
+    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys))
+
+
+def glance(scene: Scene, rng: random.Random) -> Window:
+    """The whole scene at a quarter of its visual tokens."""
+    size = scene.image.size
+    return window(scene, (0, 0, *size), fit(size, 0.5), rng.choice(RESAMPLE), whole=True)
+
+
+def full(scene: Scene) -> Window:
+    """The whole scene, pixel by pixel."""
+    size = scene.image.size
+    return window(scene, (0, 0, *size), fit(size, 1.0), RESAMPLE[0], whole=True)
+
+
+def cut(scene: Scene, rng: random.Random, side: int = 64) -> Window:
+    """A square of `side` pixels from anywhere in the scene, as it is or enlarged."""
+    span = side / rng.uniform(1.0, 1.6)
+    width, height = scene.image.size
+    x, y = rng.uniform(0, width - span), rng.uniform(0, height - span)
+    if rng.random() < 0.4:  # as it is: no resampling blurs it
+        x, y, span = float(int(x)), float(int(y)), float(side)
+        x, y = min(x, width - span), min(y, height - span)
+    return window(scene, (x, y, x + span, y + span), (side, side), rng.choice(RESAMPLE), whole=False)
+
+
+def page(rng: random.Random, side: int = 104) -> Scene:
+    """A square full of print: as many characters to the pixel as fit."""
+    sheet = Sheet("page", (side, side), paper(rng), rng)
+    fill = None
+    if rng.random() < 0.7:
+        color = rng.choice(list(COLORS))
+        fill = sheet.tint(color)
+        sheet.draw.rectangle((0, 0, side, side), fill=fill)
+        sheet.region((0, 0, side, side), color=color)
+    ink = ink_for(fill or sheet.image.getpixel((0, 0)), rng)  # type: ignore[arg-type]
+    y = rng.uniform(-6, 3)
+    while y < side - 5:
+        size = rng.uniform(9.5, 17.0) if rng.random() < 0.5 else rng.uniform(9.5, 13.0)
+        x = rng.uniform(-8, 6)
+        while x < side - 3:
+            text = _string(rng)
+            box = sheet.text((x, y), text, size, ink, bold=rng.random() < 0.3, spacing=rng.choice((0, 0, 0.5, 1)))
+            x = box[2] + rng.uniform(3, 9)
+        y += size * rng.uniform(1.05, 1.5)
+    return sheet.finish()
+
+
+def _string(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.5:
+        return "".join(rng.choice(string.digits) for _ in range(rng.randint(2, 5)))
+    if kind < 0.7:
+        return f"{rng.randint(0, 99)}.{rng.randint(0, 99):02d}"
+    if kind < 0.9:
+        return rng.choice("ACEFHKLMPT") + str(rng.randint(10, 99))
+    return "".join(rng.choice(string.ascii_uppercase) for _ in range(rng.randint(2, 5)))

@@ -1,0 +1,112 @@
+"""The first lesson: the vision tower alone learns to tell what stands in every cell."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..data.pocket.ink import COLORS, SHAPES
+from ..data.pocket_vqa import draw_scene
+from .cells import CHARS, KEYS, ORDINALS, PLACES, Window, cut, full, glance, page, patches
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Windows packed for the tower: patches of all pictures one after the other."""
+
+    patches: torch.Tensor  # (patches, 3 * PATCH * PATCH)
+    grid: torch.Tensor  # (pictures, 3): 1, patches down, patches across
+    chars: torch.Tensor  # (cells, PLACES)
+    ordinals: torch.Tensor  # (cells, PLACES)
+    color: torch.Tensor  # (cells,)
+    shape: torch.Tensor  # (cells,)
+    keys: torch.Tensor  # (cells, KEYS), -1 where unknown
+
+
+def pack(windows: list[Window]) -> Sight:
+    """Many windows as one input of the tower."""
+
+    def joined(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([getattr(w.labels, name) for w in windows]))
+
+    return Sight(
+        torch.from_numpy(np.concatenate([patches(w.pixels) for w in windows])),
+        torch.tensor([(1, *w.grid) for w in windows]),
+        joined("chars"),
+        joined("ordinals"),
+        joined("color"),
+        joined("shape"),
+        joined("keys"),
+    )
+
+
+def print_lesson(rng: random.Random) -> Sight:
+    """Cuts of dense pages alone: nothing but print, until print is read."""
+    return pack([cut(printed, rng) for printed in (page(rng) for _ in range(8)) for _ in range(8)])
+
+
+def reading_lesson(rng: random.Random) -> Sight:
+    """Cuts of dense pages, cuts of scenes, glances, and a whole scene."""
+    windows = [cut(printed, rng) for printed in (page(rng) for _ in range(6)) for _ in range(8)]
+    scenes = [draw_scene(rng, "train") for _ in range(12)]
+    windows += [cut(scene, rng) for scene in scenes]
+    windows += [glance(scene, rng) for scene in scenes[:6]]
+    windows.append(full(scenes[6]))
+    return pack(windows)
+
+
+class CellHeads(nn.Module):
+    """Linear heads on the merged tokens, thrown away when training ends."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.chars = nn.Linear(width, PLACES * (len(CHARS) + 1))
+        self.ordinals = nn.Linear(width, PLACES * (ORDINALS + 1))
+        self.color = nn.Linear(width, len(COLORS) + 1)
+        self.shape = nn.Linear(width, len(SHAPES) + 1)
+        self.keys = nn.Linear(width, len(KEYS))
+
+    def forward(self, cells: torch.Tensor, sight: Sight) -> tuple[torch.Tensor, dict[str, float]]:
+        """Loss and accuracies over `cells`, (cells, width)."""
+        chars = self.chars(cells).view(-1, PLACES, len(CHARS) + 1)
+        ordinals = self.ordinals(cells).view(-1, PLACES, ORDINALS + 1)
+        color, shape = self.color(cells), self.shape(cells)
+        inked = sight.chars > 0
+        legible = sight.chars >= 0
+        loss = _spoken(chars, sight.chars, inked, legible) + 0.3 * _spoken(ordinals, sight.ordinals, inked, legible)
+        loss = loss + 0.5 * F.cross_entropy(color, sight.color)
+        shaped = sight.shape > 0
+        loss = loss + 0.5 * _spoken(shape, sight.shape, shaped, sight.shape >= 0)
+        known = sight.keys[:, 0] >= 0
+        keys = self.keys(cells[known])
+        told = F.binary_cross_entropy_with_logits(
+            keys, sight.keys[known], pos_weight=torch.tensor(8.0), reduction="sum"
+        )
+        loss = loss + told / max(1, keys.numel())
+        with torch.no_grad():
+            wanted = sight.keys[known] > 0
+            found = keys > 1.0
+            figures = {
+                "chars": (chars.argmax(-1) == sight.chars)[inked].float().mean().item(),
+                "ordinals": (ordinals.argmax(-1) == sight.ordinals)[inked].float().mean().item(),
+                "color": (color.argmax(-1) == sight.color).float().mean().item(),
+                "shape": (shape.argmax(-1) == sight.shape)[shaped].float().mean().item(),
+                "keys_recall": found[wanted].float().mean().item(),
+                "keys_precision": wanted[found].float().mean().item(),
+            }
+        return loss, figures
+
+
+def _spoken(
+    logits: torch.Tensor, wanted: torch.Tensor, there: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
+    """Cross entropy in which the many empty places weigh little beside the few that hold something."""
+    empty = known & ~there
+    held = F.cross_entropy(logits[there], wanted[there], reduction="sum") / max(1, int(there.sum()))
+    bare = F.cross_entropy(logits[empty], wanted[empty], reduction="sum") / max(1, int(empty.sum()))
+    return held + 0.3 * bare

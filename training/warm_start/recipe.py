@@ -1,0 +1,60 @@
+"""How the embedded checkpoint was made, stage by stage: these numbers and the seed are the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from .answering import Answering, Mix
+from .architecture import build_model, save_checkpoint
+from .loop import Figures, Run, Stage
+from .optimizer import Trained
+from .reading import CellHeads, print_lesson, reading_lesson
+
+SEED = 7
+
+PRINT = Stage("print", print_lesson, steps=1000, muon=1.2e-2, adamw=2e-3, decay_from=0.5, floor=0.4)
+READ = Stage("read", reading_lesson, steps=600, muon=6e-3, adamw=1.5e-3, floor=0.4)
+SAY = Stage("say", Mix(crops=24, glances=4, fulls=1), steps=400, muon=8e-3, adamw=1.5e-3, floor=0.6)
+LOOK = Stage("look", Mix(crops=8, glances=9, fulls=5), steps=1200, muon=5e-3, adamw=1e-3, decay_from=0.3)
+
+Report = Callable[[str, int, int, Figures], None]
+
+
+def warm_start(
+    out: Path,
+    stages: tuple[Stage, ...] = (PRINT, READ, SAY, LOOK),
+    seed: int = SEED,
+    *,
+    ahead: int = 6,
+    report: Report | None = None,
+) -> Path:
+    """Trains the embedded model from nothing, or goes on with what `out` holds; returns the checkpoint's folder.
+
+    `out` gets `metrics.jsonl` (a line every 20 steps), `state.pt` (to go on from) and `checkpoint/`.
+    """
+    model = build_model(0)
+    torch.manual_seed(1)
+    heads = CellHeads(model.config.vision_config.out_hidden_size)
+    run = Run(out, {"model": model, "heads": heads}, seed, ahead=ahead)
+    tower = model.model.visual
+    for stage in stages:
+        if stage.name in (PRINT.name, READ.name):
+            run.stage(
+                stage,
+                lambda sight: heads(tower(sight.patches, grid_thw=sight.grid).pooler_output, sight),
+                [Trained(tower), Trained(heads)],
+                report=report,
+            )
+        else:
+            run.stage(
+                stage,
+                Answering(model, heads, cells=0.3),
+                [Trained(tower, pace=0.4), Trained(model), Trained(heads)],
+                report=report,
+            )
+    folder = out / "checkpoint"
+    save_checkpoint(model, folder)
+    return folder
