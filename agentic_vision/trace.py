@@ -265,10 +265,8 @@ def _fitted(picture: Image.Image) -> Image.Image:
 
 
 def _data_uri(picture: Image.Image) -> str:
-    """Lossless where that is cheap (small pictures, drawings), JPEG otherwise."""
-    lossless, lossy = io.BytesIO(), io.BytesIO()
-    picture.save(lossless, "PNG")
-    if lossless.tell() <= 100_000:
-        return "data:image/png;base64," + base64.b64encode(lossless.getvalue()).decode()
-    picture.save(lossy, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(lossy.getvalue()).decode()
+    """Lossless for small pictures and drawings (few colours), where that is cheap; JPEG for photographs."""
+    drawing = picture.width * picture.height <= 256 * 256 or picture.getcolors(128) is not None
+    file = io.BytesIO()
+    picture.save(file, "PNG" if drawing else "JPEG", quality=85)
+    return f"data:image/{'png' if drawing else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
