@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langgraph.types import Command
 
@@ -91,8 +92,8 @@ class VisionAgent:
     ) -> Result:
         """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
 
-        `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that cannot be used
-        and `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
+        `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that is none and
+        `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
         """
         return sync.run(self.aask(images, question, seed=seed, thread_id=thread_id))
 
@@ -124,8 +125,9 @@ class VisionAgent:
         run = Run(sources, self.seed if seed is None else seed)
         # Half of a surrogate pair cannot be stored as JSON.
         asked: State = {"id": id, "question": question.encode("utf-8", "replace").decode()}
-        async for event in self._events(run, given, asked, {**asked, "steps": []}):
-            yield event
+        async with aclosing(self._events(run, given, asked, {**asked, "steps": []})) as events:
+            async for event in events:
+                yield event
 
     def resume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """Go on with a question that broke off: the process ended, the policy failed, or the deadline passed.
@@ -162,7 +164,8 @@ class VisionAgent:
             return Result(trajectory(state, run, self._loop), given)
         # Without a stop reason it broke off: LangGraph goes on where it was. Else the last turn is asked for
         # anew.
-        start = None if stopped is None else Command[str](update={"stop": None, "detail": None}, goto="think")
+        again: Command[str] = Command(update={"stop": None, "detail": None}, goto="think")
+        start = None if stopped is None else again
         return await _result(self._events(run, given, start, state))
 
     def batch(
@@ -226,9 +229,10 @@ class VisionAgent:
         id = state["id"]
         self._runs.begin(id, run)
         try:
-            async for update in self.graph.astream(start, self._config(id), stream_mode="updates"):
-                for node, changes in update.items():
-                    changes = changes or {}
+            stream = self.graph.astream(start, self._config(id), stream_mode="updates")
+            async with aclosing(cast(AsyncGenerator[dict[str, Any], None], stream)) as updates:
+                async for update in updates:
+                    ((node, changes),) = update.items()
                     added = changes.get("steps", [])
                     state = {**state, **changes, "steps": [*state["steps"], *added]}
                     for step in STEPS.validate_python(added):
@@ -255,9 +259,10 @@ class VisionAgent:
 
 
 async def _result(events: AsyncGenerator[Event, None]) -> Result:
-    async for event in events:
-        if isinstance(event, DoneEvent):
-            return event.result
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, DoneEvent):
+                return event.result
     raise AssertionError("a stream of events ends with DoneEvent")
 
 

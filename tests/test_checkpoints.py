@@ -1,0 +1,128 @@
+"""The graph's state: plain JSON in any LangGraph checkpointer, from which a question can go on."""
+
+import asyncio
+import json
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from PIL import Image
+
+from agentic_vision import ConfigError, ImageError, PolicyError, VisionAgent
+from agentic_vision.messages import StopReason
+from agentic_vision.policies.scripted import ScriptedPolicy
+from agentic_vision.protocol import write
+
+ANSWER = write(answer="417")
+FULL = write(calls=[("full_res", {})])
+
+
+class Breaking(ScriptedPolicy):
+    """Raises `error` in its second turn as long as there is one."""
+
+    def __init__(self, error):
+        super().__init__([FULL, ANSWER])
+        self.error = error
+
+    async def reply(self, conversation, *, seed=None):
+        if self.error and len(conversation.images) > 1:
+            raise self.error
+        return await super().reply(conversation, seed=seed)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.effect_noise((1200, 900), 50).convert("RGB").save(path)
+    return path
+
+
+def saver():
+    # The strictest serializer there is: nothing but plain types comes back from it.
+    return InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=[]))
+
+
+def test_the_state_is_plain_json_with_recipes_and_no_pixels(path):
+    agent = VisionAgent(ScriptedPolicy([FULL, ANSWER]), checkpointer=saver())
+    result = agent.ask(str(path), "Which number?", thread_id="one")
+    state = agent.graph.get_state({"configurable": {"thread_id": "one"}})
+    assert state.next == ()
+    assert json.loads(json.dumps(state.values)) == state.values
+    assert len(json.dumps(state.values)) < 4000
+    assert state.values["answer"] == result.answer == "417"
+    assert agent.resume("one").trajectory.steps == result.trajectory.steps
+
+
+@pytest.mark.parametrize("error", [RuntimeError("killed"), PolicyError("the endpoint is down")])
+def test_a_question_that_broke_off_goes_on_in_another_process(path, error):
+    stored = saver()
+    first = VisionAgent(Breaking(error), checkpointer=stored)
+    if isinstance(error, PolicyError):
+        assert first.ask(path, "Which number?", thread_id="one").stop_reason is StopReason.POLICY_FAILED
+    else:
+        with pytest.raises(RuntimeError):
+            first.ask(path, "Which number?", thread_id="one")
+    policy = Breaking(None)
+    result = VisionAgent(policy, checkpointer=stored).resume("one")
+    assert (result.answer, result.stop_reason) == ("417", StopReason.ANSWERED)
+    assert result.trajectory.detail is None
+    assert [view.is_whole for view in result.trajectory.views] == [True, True]
+    assert result.usage.requests == 2
+    assert result.trajectory.replay([path])
+
+
+def test_images_that_were_no_files_are_given_again_and_checked(path):
+    stored = saver()
+    data = path.read_bytes()
+    with pytest.raises(RuntimeError):
+        VisionAgent(Breaking(RuntimeError()), checkpointer=stored).ask(data, "Which number?", thread_id="one")
+    agent = VisionAgent(Breaking(None), checkpointer=stored)
+    with pytest.raises(ConfigError, match="pass the question's images"):
+        agent.resume("one")
+    with pytest.raises(ConfigError, match="not the images"):
+        agent.resume("one", Image.new("RGB", (1200, 900)))
+    assert agent.resume("one", data).answer == "417"
+
+
+def test_a_file_that_changed_is_noticed(path):
+    stored = saver()
+    with pytest.raises(RuntimeError):
+        VisionAgent(Breaking(RuntimeError()), checkpointer=stored).ask(path, "Which number?", thread_id="one")
+    Image.new("RGB", (1200, 900)).save(path)
+    with pytest.raises(ConfigError, match="not the images"):
+        VisionAgent(Breaking(None), checkpointer=stored).resume("one")
+
+
+def test_threads_are_one_question_each(path):
+    agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver())
+    agent.ask(path, "Which number?", thread_id="one")
+    with pytest.raises(ConfigError, match="another id"):
+        agent.ask(path, "Which colour?", thread_id="one")
+    with pytest.raises(ConfigError, match="no thread 'two'"):
+        agent.resume("two")
+    with pytest.raises(ConfigError, match="checkpointer="):
+        VisionAgent(ScriptedPolicy([ANSWER])).ask(path, "Which number?", thread_id="one")
+
+
+def test_the_graph_runs_by_itself_on_paths(path):
+    agent = VisionAgent(ScriptedPolicy([FULL, ANSWER]))
+    state = asyncio.run(agent.graph.ainvoke({"question": "Which number?", "images": [str(path)]}))
+    assert (state["answer"], state["stop"]) == ("417", "answered")
+    with pytest.raises(ImageError):
+        asyncio.run(agent.graph.ainvoke({"question": "Which number?", "images": ["nowhere.png"]}))
+    with pytest.raises(ConfigError, match="both"):
+        asyncio.run(agent.graph.ainvoke({"question": "Which number?"}))
+
+
+def test_the_graph_is_glance_think_look():
+    drawn = VisionAgent(ScriptedPolicy([ANSWER])).graph.get_graph()
+    edges = {(edge.source, edge.target) for edge in drawn.edges}
+    assert edges == {
+        ("__start__", "glance"),
+        ("glance", "think"),
+        ("glance", "__end__"),
+        ("think", "look"),
+        ("think", "__end__"),
+        ("look", "think"),
+        ("look", "__end__"),
+    }
