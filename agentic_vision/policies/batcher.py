@@ -71,6 +71,18 @@ class Batcher:
         return request.future
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # nobody may be left waiting for a thread that is gone
+            with self._change:
+                self._thread, lost = None, [*self._waiting, *self._running.values()]
+                self._waiting.clear()
+                self._running.clear()
+                self._decoder.clear()
+            for request in lost:
+                _settle(request.future, _as_policy_error(error))
+
+    def _serve(self) -> None:
         with torch.inference_mode():
             while (requests := self._next_requests()) is not None:
                 self._admit(requests)
@@ -183,7 +195,7 @@ class Batcher:
             _settle(self._running.pop(row).future, _as_policy_error(error))
 
 
-def _as_policy_error(error: Exception) -> AgenticVisionError:
+def _as_policy_error(error: BaseException) -> AgenticVisionError:
     """Errors of our own as they are; anything else is the weights' failure to answer."""
     if isinstance(error, AgenticVisionError):
         return error
