@@ -164,8 +164,11 @@ class VisionAgent:
             return Result(trajectory(state, run, self._loop), given)
         # Without a stop reason it broke off: LangGraph goes on where it was. Else the last turn is asked for
         # anew.
-        again: Command[str] = Command(update={"stop": None, "detail": None}, goto="think")
-        start = None if stopped is None else again
+        start: Command[str] | None = None
+        if stopped is not None:
+            again = {"stop": None, "detail": None}
+            start = Command(update=again, goto="think")
+            state.update(again)
         return await _result(self._events(run, given, start, state))
 
     def batch(
