@@ -140,7 +140,10 @@ class Source:
             if whole == corners and (whole[2] - whole[0], whole[3] - whole[1]) == wanted:
                 cut = image.crop(corners)  # pixel for pixel: copied, not resampled
             else:
-                cut = image.resize(wanted, Image.Resampling.BICUBIC, box=corners)
+                # Scaling inside the DCT has smoothed the image already: the filter of half the width will do.
+                short = scale < 1 and wanted[0] <= corners[2] - corners[0]
+                kernel = Image.Resampling.HAMMING if short else Image.Resampling.BICUBIC
+                cut = image.resize(wanted, kernel, box=corners)
             return cut.transpose(turn) if turn is not None else cut
 
     def _decode(self, enough: tuple[float, float]) -> tuple[Image.Image, float]:
