@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ConfigError
+from .view import Corners
 
 
 class Sufficient(BaseModel):
@@ -35,8 +36,15 @@ class Row(BaseModel):
     answer: str
     kind: Literal["coarse", "fine"] | None = None
     scene: str | None = None
-    evidence: tuple[float, float, float, float] | None = None
+    evidence: Corners | None = None
     sufficient: Sufficient | None = None
+
+    @field_validator("evidence")
+    @classmethod
+    def _not_empty(cls, evidence: Corners | None) -> Corners | None:
+        if evidence and (evidence[0] >= evidence[2] or evidence[1] >= evidence[3]):
+            raise ValueError("a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+        return evidence
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:

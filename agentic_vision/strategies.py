@@ -26,9 +26,12 @@ from .source import Source
 from .view import Box, View
 from .visual_tokens import Family
 
-PADDING = 0.25  # of the evidence's longer side, on each side: a crop to the pixel loses what frames it
+MARGIN = (
+    1 / 15
+)  # of the picture's longer side, left around the evidence: a crop to the pixel loses what frames it
+GRID = 40  # scripted boxes lie on a grid of 1/40 of the picture: small policies speak no finer coordinates
 STRATEGIES = ("glance", "full", "resize", "right_crop", "random", "agent", "oracle")
-FORCED_THOUGHT = "It is too small to read here."
+FORCED_THOUGHT = "Too small to read."
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,19 @@ def plan(strategy: str, row: Row, *, size: tuple[int, int], share: float, seed: 
 
 
 def _padded_evidence(row: Row, size: tuple[int, int]) -> Box:
-    """The evidence box with `PADDING` around it, cut at the image's borders."""
+    """The evidence box with `MARGIN` around it, on the `GRID`, cut at the picture's borders."""
     if row.evidence is None:
         raise ConfigError(f"row {row.id!r} has no evidence box: leave out the strategies that crop it")
-    x0, y0, x1, y1 = row.evidence
-    pad = PADDING * max(x1 - x0, y1 - y0)
-    return Box(
-        x0=max(0.0, x0 - pad), y0=max(0.0, y0 - pad), x1=min(size[0], x1 + pad), y1=min(size[1], y1 + pad)
+    margin = MARGIN * max(size)
+    steps = [
+        round((corner + side) / length * GRID)  # nearest: half a step is less than the margin
+        for corner, side, length in zip(
+            row.evidence, (-margin, -margin, margin, margin), size * 2, strict=True
+        )
+    ]
+    x0, y0, x1, y1 = (
+        min(max(step, 0), GRID) * length / GRID for step, length in zip(steps, size * 2, strict=True)
     )
+    if x0 >= x1 or y0 >= y1:
+        raise ConfigError(f"row {row.id!r} has its evidence outside its first image: mend the row")
+    return Box(x0=x0, y0=y0, x1=x1, y1=y1)

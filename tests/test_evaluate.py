@@ -196,6 +196,9 @@ def test_what_a_strategy_needs_and_a_row_does_not_say_is_told_first(rows: list[R
         evaluate([bare], policy(), ["right_crop"], tmp_path / "out")
     with pytest.raises(ConfigError, match="'row-0' does not say which tool is sufficient"):
         evaluate([bare], policy(), ["oracle"], tmp_path / "out")
+    outside = rows[0].model_copy(update={"evidence": (500, 500, 510, 510)})
+    with pytest.raises(ConfigError, match="'row-0' has its evidence outside its first image"):
+        evaluate([outside], policy(), ["right_crop"], tmp_path / "out")
     with pytest.raises(ConfigError, match="no strategy 'best': choose from glance"):
         evaluate(rows, policy(), ["best"], tmp_path / "out")
     missing = rows[0].model_copy(update={"images": (str(tmp_path / "gone.png"),)})
@@ -217,6 +220,10 @@ def test_an_oracle_may_name_any_tool(rows: list[Row], tmp_path: Path) -> None:
         ("{", r"line 1, is no row"),
         ('{"id": "a", "images": [], "question": "q", "answer": "b"}', r"line 1, is no row \(images"),
         ('{"id": "a", "images": ["x"], "question": "q"}', r"line 1, is no row \(answer: field required"),
+        (
+            '{"id": "a", "images": ["x"], "question": "q", "answer": "b", "evidence": [9, 0, 9, 5]}',
+            r"line 1, is no row \(evidence: value error, a box is x0, y0, x1, y1",
+        ),
         ('{"id": 1, "images": ["x"], "question": "q", "answer": 2}\n' * 2, "line 2: the id '1' comes twice"),
     ],
 )
@@ -237,3 +244,11 @@ def test_the_plot_has_a_point_for_each_strategy(rows: list[Row], tmp_path: Path)
     with Image.open(plot_accuracy(summary, tmp_path / "out" / "accuracy.png")) as picture:
         assert picture.format == "PNG"
         assert picture.width > 3 * 400
+
+
+def test_the_right_crop_holds_the_evidence_with_a_margin_on_a_coarse_grid(rows: list[Row]) -> None:
+    script = plan("right_crop", rows[1], size=SIZE, share=0.5, seed=0).script
+    assert script is not None
+    assert script.box is not None
+    # 192 / 15 = 12.8 pixels around (100, 100, 130, 112), in steps of 192 / 40 = 4.8 and 160 / 40 = 4 pixels.
+    assert script.box.as_tuple() == pytest.approx((86.4, 88, 144, 124))

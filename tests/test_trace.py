@@ -119,7 +119,7 @@ def test_each_of_several_pictures_has_its_own_place(picture: Path, tmp_path: Pat
 
 def test_a_large_photo_makes_a_page_of_modest_size(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
-    Image.effect_noise((3000, 2000), 80).convert("RGB").save(photo, quality=80)
+    Image.effect_noise((1500, 1000), 80).convert("RGB").save(photo, quality=80)
     agent = VisionAgent(ScriptedPolicy([write(calls=[("full_res", {})]), write(answer="noise")]))
     path = agent.ask(photo, "What is it?").save_trace(tmp_path / "trace.html")
     assert path.stat().st_size < 3_000_000
