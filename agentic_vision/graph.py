@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypedDict
 
 from langgraph.graph import END, START, StateGraph
@@ -22,7 +23,7 @@ from pydantic import TypeAdapter
 from .errors import ConfigError, PolicyError
 from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
 from .policy import Conversation, Policy, ToolSpec
-from .prompts import messages
+from .prompts import messages, system_text
 from .protocol import parse
 from .runs import Run, Runs
 from .toolbox import Look, Toolbox
@@ -219,21 +220,26 @@ class Loop:
         return made
 
     def _conversation(self, state: State, run: Run, steps: Sequence[Step]) -> Conversation:
-        specs = self.specs(len(run.sources))
+        # From its second call on, the model has several images to choose from.
+        specs, system = self._told[len(run.sources) > 1 or self.max_turns > 2]
         said = messages(
             state["question"],
             run.sources,
             steps,
-            tools=specs,
+            system=system,
             style=self.policy.style,
-            reduced=self.glance_fraction < 1,
             max_turns=self.max_turns,
         )
         return Conversation(id=state["id"], messages=said, tools=specs)
 
-    def specs(self, images: int) -> tuple[ToolSpec, ...]:
-        """What the model is told of the tools. From its second call on there are several images."""
-        return self.toolbox.specs(self.policy.family, several_images=images > 1 or self.max_turns > 2)
+    @cached_property
+    def _told(self) -> dict[bool, tuple[tuple[ToolSpec, ...], str]]:
+        """What the model is told of the tools, by whether it may name the image that it looks at."""
+        told = {}
+        for several in (False, True):
+            specs = self.toolbox.specs(self.policy.family, several_images=several)
+            told[several] = specs, system_text(specs, self.policy.style, reduced=self.glance_fraction < 1)
+        return told
 
     def _run(self, state: State) -> Run:
         return self.runs.get(

@@ -23,15 +23,13 @@ def messages(
     sources: Sequence[Source],
     steps: Iterable[Step],
     *,
-    tools: Sequence[ToolSpec],
+    system: str,
     style: PromptStyle,
-    reduced: bool,
     max_turns: int,
 ) -> tuple[Message, ...]:
-    """All messages so far. `reduced` says that the images are first shown below their full resolution."""
+    """All messages so far, after the `system` prompt where there is one."""
     steps = tuple(steps)
     glances = [step for step in _before_first_turn(steps) if step.view is not None]
-    system = system_text(tools, style, reduced=reduced)
     said = [Message(role="system", parts=(TextPart(text=system),))] if system else []
     images = [_image(glance, sources) for glance in glances]
     said.append(Message(role="user", parts=(*images, TextPart(text=question))))
@@ -48,7 +46,7 @@ def messages(
 
 
 def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool) -> str:
-    """The system prompt; empty for none."""
+    """The system prompt; empty for none. `reduced`: images are first shown below their full resolution."""
     if style is PromptStyle.COMPACT:
         return f"Tools: {', '.join(tool.name for tool in tools)}." if tools else ""
     shown = " They are first shown at a reduced resolution, to save time." if reduced else ""
