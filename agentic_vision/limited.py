@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 
@@ -19,12 +19,14 @@ async def call_limited(function: Callable[[], Any], seconds: float) -> Any:
     waited for either. (A coroutine that blocks without awaiting stops the loop, as everywhere in asyncio.)
     """
     work: asyncio.Future[Any] = (
-        asyncio.ensure_future(function()) if _is_async(function) else _in_daemon_thread(function)
+        asyncio.ensure_future(_contained(function())) if _is_async(function) else _in_daemon_thread(function)
     )
     deadline = asyncio.get_running_loop().time() + seconds
     result = await _within(work, seconds)
     if inspect.isawaitable(result):  # a plain function that returned a coroutine
-        result = await _within(asyncio.ensure_future(result), deadline - asyncio.get_running_loop().time())
+        result = await _within(
+            asyncio.ensure_future(_contained(result)), deadline - asyncio.get_running_loop().time()
+        )
     return result
 
 
@@ -41,6 +43,13 @@ async def _within(work: asyncio.Future[Any], seconds: float) -> Any:
         if not work.done():
             work.cancel()
             work.add_done_callback(_forget)
+
+
+async def _contained(work: Awaitable[Any]) -> Any:
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:  # asyncio would let them through to end the loop
+        raise RuntimeError(f"it raised {type(error).__name__}") from error
 
 
 def _forget(work: asyncio.Future[Any]) -> None:
@@ -65,7 +74,7 @@ def _in_daemon_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
             future.set_result(result)
         elif isinstance(error, Exception) and not isinstance(error, StopIteration):
             future.set_exception(error)
-        else:  # SystemExit and the like: a future would let them through to end the loop
+        else:  # SystemExit and the like
             future.set_exception(RuntimeError(f"it raised {type(error).__name__}"))
 
     def run() -> None:

@@ -20,6 +20,7 @@ from .messages import Problem, ProblemKind, ToolCall, Turn
 
 MAX_CHARS = 200_000  # a longer reply is refused unread
 MAX_CALLS = 8  # in one turn
+MAX_DEPTH = 16  # of lists and objects in a call: JSON readers and checkpointers give up at some depth
 
 CALL_FORM = '<tool_call>{"name": "...", "arguments": {...}}</tool_call>'
 ANSWER_FORM = "<answer>...</answer>"
@@ -119,10 +120,12 @@ def _actions(bodies: list[str], answers: list[str], open_tag: str, first_call: i
 
 def _call(body: str, call_id: str) -> ToolCall:
     try:
-        value = json.loads(body, parse_constant=_not_json, parse_float=_finite)
+        value = json.loads(body, parse_constant=_not_json, parse_float=_finite, parse_int=_storable)
         json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair cannot be stored
+        if _nested(value, MAX_DEPTH):
+            raise ValueError("it is nested too deeply")
     except (ValueError, RecursionError) as error:
-        why = getattr(error, "msg", None) or type(error).__name__
+        why = getattr(error, "msg", None) or str(error)[:100]
         raise _MalformedError(
             ProblemKind.BAD_JSON, f"The tool call is not valid JSON ({why}). Write {CALL_FORM}."
         ) from None
@@ -135,6 +138,19 @@ def _call(body: str, call_id: str) -> ToolCall:
             f'A tool call has "name" and "arguments", a JSON object, and nothing else. Write {CALL_FORM}.',
         )
     return ToolCall(id=call_id, name=value["name"], arguments=arguments)
+
+
+def _storable(number: str) -> int:
+    value = int(number)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{number[:20]} is too large")
+    return value
+
+
+def _nested(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie more than `levels` deep in `value`."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_nested(item, levels - 1) for item in inner)
 
 
 def _not_json(constant: str) -> float:

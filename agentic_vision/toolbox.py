@@ -191,7 +191,9 @@ def _tool(item: str | VisualTool | Callable[..., Any], installed: dict[str, Entr
         loaded = installed[item].load()
     except Exception as error:
         raise ConfigError(f"the tool {item} cannot be loaded ({installed[item].value}): {error}") from error
-    return _tool(loaded if callable(loaded) else repr(loaded), {})
+    if isinstance(loaded, str):
+        raise ConfigError(f"the tool {item} ({installed[item].value}) is a text, not a function")
+    return _tool(loaded, {})
 
 
 def _validated(tool: VisualTool, call: ToolCall) -> BaseModel:

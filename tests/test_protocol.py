@@ -62,6 +62,14 @@ def test_a_thought_that_never_ends_does_not_swallow_the_answer():
         ('<tool_call>{"name": "a", "arguments": ' + "9" * 5000 + "}</tool_call>", ProblemKind.BAD_JSON),
         ('<tool_call>{"name": "a", "arguments": {"x": "\\ud800"}}</tool_call>', ProblemKind.BAD_JSON),
         ("<tool_call>" + "[" * 50_000 + "</tool_call>", ProblemKind.BAD_JSON),
+        (
+            '<tool_call>{"name": "a", "arguments": {"x": ' + "[" * 99 + "]" * 99 + "}}</tool_call>",
+            ProblemKind.BAD_JSON,
+        ),
+        (
+            '<tool_call>{"name": "a", "arguments": {"x": 99999999999999999999}}</tool_call>',
+            ProblemKind.BAD_JSON,
+        ),
         ("<tool_call>[1, 2]</tool_call>", ProblemKind.BAD_CALL),
         ('<tool_call>{"arguments": {}}</tool_call>', ProblemKind.BAD_CALL),
         ('<tool_call>{"name": "a", "arguments": [1]}</tool_call>', ProblemKind.BAD_CALL),

@@ -255,6 +255,12 @@ def exits(view: View) -> View:
     sys.exit(3)
 
 
+@visual_tool
+async def exits_async(view: View) -> View:
+    """Try to end the process."""
+    sys.exit(3)
+
+
 def test_a_tool_error_is_passed_on_with_its_hint():
     failure = run([refuses], "refuses").failure
     assert (failure.kind, failure.message) == (
@@ -263,7 +269,7 @@ def test_a_tool_error_is_passed_on_with_its_hint():
     )
 
 
-@pytest.mark.parametrize("tool", [breaks, breaks_async, exits])
+@pytest.mark.parametrize("tool", [breaks, breaks_async, exits, exits_async])
 def test_whatever_a_tool_raises_is_a_failure(tool):
     failure = run([tool], tool.name).failure
     assert failure.kind is FailureKind.TOOL_RAISED
