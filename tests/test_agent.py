@@ -8,6 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 
 from agentic_vision import ConfigError, ImageError, PolicyError, View, VisionAgent, family, visual_tool
@@ -421,6 +424,36 @@ def test_a_trajectory_survives_json_and_replays_byte_for_byte(picture):
 def test_half_a_surrogate_pair_does_not_break_the_record(picture):
     trajectory = ask(["\ud800", write(answer="\udfff!")], picture, "Which \ud800?").trajectory
     assert Trajectory.model_validate_json(trajectory.model_dump_json()) == trajectory
+
+
+numbers = st.integers(-(10**20), 10**20) | st.floats(-2000, 2000)
+arguments = st.dictionaries(
+    st.sampled_from(["bbox_2d", "image", "degrees", "contrast", "x"]),
+    numbers | st.lists(numbers, max_size=5) | st.text(max_size=3) | st.none(),
+    max_size=3,
+)
+names = st.sampled_from(["zoom_crop", "full_res", "resize", "rotate", "enhance", "zoom"])
+said = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "7", "<tool_call>", "\udc80"])
+replies = st.builds(
+    lambda calls, extra: write(calls=calls) + "".join(extra),
+    st.lists(st.tuples(names, arguments), max_size=3),
+    st.lists(said, max_size=4),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(replies, min_size=1, max_size=4), st.sampled_from(["qwen3-vl", "qwen2.5-vl", "llava-1.5"]))
+def test_whatever_the_model_writes_is_a_result(script, name):
+    policy = ScriptedPolicy(script, family=name)
+    tools = ["zoom_crop", "full_res", "resize", "rotate", "enhance"]
+    agent = VisionAgent(
+        policy, tools=tools, max_turns=6, max_visual_tokens=3000, checkpointer=InMemorySaver()
+    )
+    result = agent.ask(Image.new("RGB", (640, 480)), "Which number?")
+    assert (result.answer is not None) == (result.stop_reason is StopReason.ANSWERED)
+    assert result.usage.visual_tokens <= 3000
+    assert Trajectory.model_validate_json(result.trajectory.model_dump_json()) == result.trajectory
+    assert policy.conversations == {}
 
 
 def test_the_trace_of_a_result_can_be_saved(picture, tmp_path):
