@@ -1,0 +1,83 @@
+"""README's Python and the examples run as they stand, on the checkpoint that ships with the package."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+from agentic_vision.cli import app
+from agentic_vision.policies.embedded import EmbeddedPolicy
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def embedded() -> EmbeddedPolicy:
+    return EmbeddedPolicy.load()
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: EmbeddedPolicy) -> Path:
+    """A copy of the examples to write beside; the checkpoint is loaded once for all tests here."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(EmbeddedPolicy, "load", lambda: embedded)
+    return tmp_path
+
+
+def run(path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def test_readmes_python_runs(at_home: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    assert (at_home / "trace.html").is_file()
+
+
+def test_readmes_commands_exist_with_their_options() -> None:
+    command = get_command(app)
+    for line in re.findall(r"agentic-vision (ask|eval|tools) ?([^`&\n]*)", README):
+        name, rest = line
+        options = {option for parameter in command.commands[name].params for option in parameter.opts}  # type: ignore[attr-defined]
+        assert {word for word in shlex.split(rest) if word.startswith("--")} <= options
+
+
+def test_the_receipt_is_drawn_by_its_script(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(at_home / "examples" / "make_receipt.py", monkeypatch, str(at_home / "drawn.png"))
+    assert "What is the total? 25.15" in capsys.readouterr().out
+    with Image.open(at_home / "drawn.png") as drawn, Image.open(ROOT / "examples" / "receipt.png") as shipped:
+        assert drawn.size == shipped.size
+
+
+def test_a_question_is_asked_of_the_receipt(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(at_home / "examples" / "ask_receipt.py", monkeypatch, "What color is the logo?")
+    said = capsys.readouterr().out
+    assert "image 1: 80 x 96 pixels of (0.0, 0.0, 160.0, 192.0)" in said
+    assert "visual tokens instead of 120" in said
+
+
+def test_a_tool_of_ones_own_is_called(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(at_home / "examples" / "own_tool.py", monkeypatch)
+    assert capsys.readouterr().out.splitlines() == [
+        "half({'which': 'bottom'}) showed (0.0, 96.0, 160.0, 192.0)",
+        "25.15",
+    ]
