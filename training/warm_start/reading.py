@@ -51,12 +51,12 @@ def print_lesson(rng: random.Random) -> Sight:
 
 
 def reading_lesson(rng: random.Random) -> Sight:
-    """Cuts of dense pages, cuts of scenes, glances, and a whole scene."""
-    windows = [cut(printed, rng) for printed in (page(rng) for _ in range(6)) for _ in range(8)]
+    """Cuts of dense pages, cuts of scenes, glances, and a few whole scenes."""
+    windows = [cut(printed, rng) for printed in (page(rng) for _ in range(4)) for _ in range(8)]
     scenes = [draw_scene(rng, "train") for _ in range(12)]
     windows += [cut(scene, rng) for scene in scenes]
-    windows += [glance(scene, rng) for scene in scenes[:6]]
-    windows.append(full(scenes[6]))
+    windows += [glance(scene, rng) for scene in scenes]
+    windows += [full(scene) for scene in scenes[:3]]
     return pack(windows)
 
 
