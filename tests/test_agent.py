@@ -277,9 +277,9 @@ def test_a_policy_that_fails_is_a_result_with_its_reason(picture):
 
 def test_the_deadline_ends_it(picture):
     started = time.perf_counter()
-    result = VisionAgent(Failing(seconds=5), deadline=0.05).ask(picture, "Which number?")
+    result = VisionAgent(Failing(seconds=60), deadline=0.05).ask(picture, "Which number?")
     assert result.stop_reason is StopReason.DEADLINE
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 30
 
 
 def test_a_bug_of_the_policy_is_not_hidden(picture):

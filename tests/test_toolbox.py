@@ -305,25 +305,30 @@ def test_a_result_that_cannot_be_shown_or_replayed_is_a_failure(tool):
 @visual_tool(time_limit=0.05)
 def hangs(view: View) -> str:
     """Hang."""
-    time.sleep(0.5)
+    time.sleep(30)
     return "late"
 
 
 @visual_tool(time_limit=0.05)
 async def hangs_on(view: View) -> str:
     """Refuse to be cancelled."""
-    for _ in range(5):
+    while not let_go.is_set():
         try:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             continue
     return "late"
 
 
+let_go = threading.Event()
+
+
 async def in_time(tool):
+    let_go.clear()
     started = time.perf_counter()
     call = ToolCall(id="call_1", name=tool.name)
     seen = await Toolbox.of([tool]).run(call, look())
+    let_go.set()
     return seen, time.perf_counter() - started
 
 
@@ -331,7 +336,7 @@ async def in_time(tool):
 def test_a_slow_tool_is_given_up_in_time(tool):
     seen, seconds = asyncio.run(in_time(tool))
     assert seen.failure.kind is FailureKind.TIME_LIMIT
-    assert seconds < 0.4
+    assert seconds < 20  # on a machine however busy; the tool itself never ends
 
 
 def test_the_callers_limit_shortens_the_tools_own():
@@ -349,13 +354,13 @@ def test_a_hung_tool_does_not_hold_up_the_end_of_the_process():
         @visual_tool(time_limit=0.1)
         def hang(view: View) -> str:
             "Hang."
-            time.sleep(60)
+            time.sleep(600)
 
         policy = ScriptedPolicy(['<tool_call>{"name": "hang"}</tool_call>', "<answer>5</answer>"])
         print(VisionAgent(policy, tools=[hang]).ask(Image.new("RGB", (32, 32)), "What?").answer)
     """)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.strip() == "5"
 
