@@ -101,16 +101,12 @@ def show_tools(found: list[dict[str, Any]]) -> None:
 
 
 def show_summary(summary: Summary, path: Path) -> None:
-    """A table of the strategies, with 95 % intervals."""
-    table = Table(
-        box=None,
-        pad_edge=False,
-        title=f"{summary.n:,} questions, shares in %, [95 % interval]",
-        title_justify="left",
-    )
+    """A table of the strategies, with 95 % intervals; it fits 80 columns."""
+    title = f"{summary.n:,} questions; shares in %, with 95 % intervals"
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     table.add_column("strategy", style="bold", no_wrap=True)
-    for column in ("accuracy", "coarse", "fine", "tokens", "calls", "malformed", "box right"):
-        table.add_column(column, justify="right")
+    for column in ("accuracy", "coarse", "fine", "tokens", "calls", "malformed", "box"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, scores in summary.strategies.items():
         table.add_row(
             name,
@@ -139,7 +135,7 @@ def _percent(share: float | None, interval: Interval | None = None) -> Text:
         return Text("-", style="dim")
     text = Text(f"{100 * share:.1f}")
     return (
-        text.append(f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]", style="dim") if interval else text
+        text.append(f" [{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]", style="dim") if interval else text
     )
 
 
