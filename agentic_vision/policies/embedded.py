@@ -45,7 +45,7 @@ class EmbeddedPolicy(TransformersPolicy):
                     "the checkpoint that ships with the package is missing: install agentic-vision again, "
                     "or name a model of your own"
                 )
-            weights = load_weights(str(path), device, "float32")
+            weights = load_weights(str(path), device, "float32", small=True)
         return cls(
             weights,
             max_new_tokens=MAX_NEW_TOKENS,

@@ -20,12 +20,16 @@ from typing import Any
 from ..errors import ConfigError, PolicyError
 from ..qwen_tokens import QwenVL
 from ..token_family import Coordinates
+from .without_compiler import without_compiler
 
 try:
     import torch
-    import transformers
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-    from transformers.utils.hub import cached_file
+    from safetensors.torch import load_file
+
+    with without_compiler():
+        import transformers
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+        from transformers.utils.hub import cached_file
 except ImportError as error:
     raise ConfigError.missing_extra("local", "A model with local weights") from error
 
@@ -49,30 +53,30 @@ class Weights:
     family: QwenVL
 
 
-def load_weights(name: str, device: str | torch.device | None, dtype: str | torch.dtype | None) -> Weights:
+def load_weights(
+    name: str,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    *,
+    small: bool = False,
+) -> Weights:
     """Load a checkpoint folder or a hub name, safetensors only.
 
     `device` None: the GPU if there is one. `dtype` None: the checkpoint's own on a GPU, float32 on a CPU,
-    which computes in half precision slowly or not at all. Raises `ConfigError` for a wrong argument,
-    `PolicyError` for a checkpoint that cannot be had or is broken.
+    which computes in half precision slowly or not at all. `small`: a folder that this transformers wrote, to
+    be loaded in a fraction of a second. Raises `ConfigError` for a wrong argument, `PolicyError` for a
+    checkpoint that cannot be had or is broken.
     """
     place = _checked_device(device)
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
-    with _quiet():
+    with _quiet(), without_compiler():
         try:
             config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             if config.model_type not in COORDINATES:
                 raise ConfigError(
                     f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint"
                 )
-            model, report = _transformers.AutoModelForImageTextToText.from_pretrained(
-                name,
-                config=config,
-                dtype=kind,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+            model, lost = (_filled if small else _loaded)(name, config, kind)
             tokenizer = _transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             tokenizer.chat_template = tokenizer.chat_template or _old_chat_template(name)
             image_processor = _image_processor(name)
@@ -81,7 +85,7 @@ def load_weights(name: str, device: str | torch.device | None, dtype: str | torc
         except Exception as error:  # OSError, ValueError, SafetensorError …: there is no one type
             reason = " ".join(str(error).split())
             raise PolicyError(f"cannot load the checkpoint {name}: {reason}") from error
-    if lost := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+    if lost:
         # transformers would fill these with random numbers and go on.
         raise PolicyError(
             f"the checkpoint {name} is incomplete: {len(lost)} weights are missing or of the wrong shape, "
@@ -91,6 +95,28 @@ def load_weights(name: str, device: str | torch.device | None, dtype: str | torc
         raise PolicyError(f"the checkpoint {name} has no chat template: add its chat_template.jinja")
     family = QwenVL.from_processor(image_processor, config.model_type, COORDINATES[config.model_type])
     return Weights(model.to(place).eval(), tokenizer, image_processor, family)
+
+
+def _loaded(name: str, config: Any, dtype: Any) -> tuple[Any, list[str]]:
+    """The model, and the names of weights that its checkpoint lacks."""
+    model, report = _transformers.AutoModelForImageTextToText.from_pretrained(
+        name,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    return model, sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+
+
+def _filled(name: str, config: Any, dtype: Any) -> tuple[Any, list[str]]:
+    """As `_loaded`, without a stay on the meta device, which imports sympy and more, for over a second."""
+    with torch.random.fork_rng(devices=[]):
+        model = _transformers.AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    lost, _ = model.load_state_dict(load_file(Path(name) / "model.safetensors"), strict=False)
+    model.tie_weights()
+    return model, sorted(set(lost) - set(model.all_tied_weights_keys))
 
 
 def _checked_device(device: str | torch.device | None) -> torch.device:
