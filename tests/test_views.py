@@ -49,7 +49,7 @@ def views(draw: st.DrawFn) -> View:
 
 
 @given(views(), boxes())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_whole_source_pixels_come_back_exactly_through_any_chain_of_views(view: View, box: Box) -> None:
     assert view.to_source(view.from_source(box)) == box
 

@@ -122,7 +122,7 @@ def test_damaged_exif_leaves_the_picture_as_it_is_stored() -> None:
     st.sampled_from([1, 3, 6, 7, 8]),
     st.sampled_from([2, 4, 5, 9]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_small_look_at_a_jpeg_is_decoded_small_and_looks_the_same(
     width: int, height: int, orientation: int, times: int
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_truncated_file_is_one_typed_error_wherever_it_was_cut(kind: str) -> N
     st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"]),
     st.data(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_garbage_in_a_file_is_a_picture_or_one_typed_error(
     garbage: bytes, kind: str, data: st.DataObject
 ) -> None:

@@ -20,7 +20,7 @@ Size = tuple[int, int]
 
 @given(families, sizes, st.sampled_from([0.25, 0.1, 0.5, 1.0]))
 @example(family("qwen3-vl"), (1, 9000), 0.25)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250)
 def test_a_glance_costs_at_most_the_fraction_or_says_that_it_cannot(
     model: Family, size: Size, fraction: float
 ) -> None:
@@ -32,7 +32,7 @@ def test_a_glance_costs_at_most_the_fraction_or_says_that_it_cannot(
 
 
 @given(families, sizes)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_sent_is_what_is_counted(model: Family, size: Size) -> None:
     """A size that we choose is final: choosing again for an image of that size changes nothing."""
     for chosen in (model.full(size), model.glance(size).size):
@@ -48,7 +48,7 @@ def test_qwen_sizes_pass_the_processor_unchanged(model: QwenVL, size: Size) -> N
 
 
 @given(qwens, st.tuples(st.integers(30, 1500), st.integers(30, 1500)), st.sampled_from([0.25, 0.4]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_larger_glance_fits_the_budget(model: QwenVL, size: Size, fraction: float) -> None:
     """By trying every scale of the image, its sides rounded to cells as the processor rounds them."""
     glance = model.glance(size, fraction)
@@ -64,7 +64,7 @@ def test_no_larger_glance_fits_the_budget(model: QwenVL, size: Size, fraction: f
 
 
 @given(families, everyday)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_aspect_is_kept(model: Family, size: Size) -> None:
     """To half a cell of the grid for Qwen, to a pixel for the others; LLaVA-1.5 sees squares only."""
     if model.name == "llava-1.5":
@@ -77,7 +77,7 @@ def test_the_aspect_is_kept(model: Family, size: Size) -> None:
 
 
 @given(families, everyday, st.integers(1, 4000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_at_most_grows_with_the_budget(model: Family, size: Size, budget: int) -> None:
     smaller, larger = model.tokens(model.at_most(size, budget)), model.tokens(model.at_most(size, 2 * budget))
     assert smaller <= larger or smaller > budget
