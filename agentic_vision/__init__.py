@@ -58,9 +58,7 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(
-            f"module 'agentic_vision' has no attribute {name!r}; it exports {', '.join(__all__)}"
-        )
+        raise AttributeError(f"module 'agentic_vision' has no attribute {name!r}; it exports {', '.join(__all__)}")
     value = getattr(import_module(f"agentic_vision.{home}"), name)
     globals()[name] = value
     return value

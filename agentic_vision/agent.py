@@ -61,9 +61,7 @@ class VisionAgent:
         seed: int | None = None,
     ) -> None:
         if not 0 < glance <= 1:
-            raise ConfigError(
-                f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1"
-            )
+            raise ConfigError(f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1")
         for name, limit in (
             ("max_turns", max_turns),
             ("max_visual_tokens", max_visual_tokens),
@@ -87,9 +85,7 @@ class VisionAgent:
         )
         self.graph = self._loop.compile(checkpointer)
 
-    def ask(
-        self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
-    ) -> Result:
+    def ask(self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None) -> Result:
         """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
 
         `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that is none and
@@ -118,9 +114,7 @@ class VisionAgent:
         given = _listed(images)
         sources = tuple(Source.open(image) for image in given)
         if thread_id is not None and (await self._snapshot(thread_id)).values:
-            raise ConfigError(
-                f"the thread {thread_id!r} has a question already: resume() it, or choose another id"
-            )
+            raise ConfigError(f"the thread {thread_id!r} has a question already: resume() it, or choose another id")
         id = thread_id or uuid.uuid4().hex
         run = Run(sources, self.seed if seed is None else seed)
         # Half of a surrogate pair cannot be stored as JSON.
@@ -138,9 +132,7 @@ class VisionAgent:
         """
         return sync.run(self.aresume(thread_id, images, seed=seed))
 
-    async def aresume(
-        self, thread_id: str, images: Images | None = None, *, seed: int | None = None
-    ) -> Result:
+    async def aresume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """`resume`, for async callers."""
         snapshot = await self._snapshot(thread_id)
         state: dict[str, Any] = dict(snapshot.values)
@@ -148,9 +140,7 @@ class VisionAgent:
             raise ConfigError(f"the checkpointer knows no thread {thread_id!r}: ask() first")
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if not records and images is None:
-            raise ConfigError(
-                f"the thread {thread_id!r} broke off before the images were seen: pass them again"
-            )
+            raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
         given = [record.label for record in records] if images is None else _listed(images)
         if images is None:
             run = Run(self._runs.get(thread_id, records).sources, self.seed if seed is None else seed)
@@ -287,7 +277,5 @@ def _policy(policy: Policy | str | None) -> Policy:
 
         return TransformersPolicy.load(policy)
     if not isinstance(policy, Policy):
-        raise ConfigError(
-            f"{policy!r} is not a policy: give a model's name, or an object with reply() and forget()"
-        )
+        raise ConfigError(f"{policy!r} is not a policy: give a model's name, or an object with reply() and forget()")
     return policy

@@ -117,9 +117,7 @@ def tools(as_json: JsonOption = False) -> None:
             mend = f"update or uninstall {package}"
             complain(f"warning: the tool {name!r} of {package} cannot be loaded ({error}): {mend}")
             continue
-        found.append(
-            {"name": name, "description": tool.description, "schema": tool.schema, "package": package}
-        )
+        found.append({"name": name, "description": tool.description, "schema": tool.schema, "package": package})
     if as_json:
         _print_json({"tools": found})
     else:
@@ -128,9 +126,7 @@ def tools(as_json: JsonOption = False) -> None:
 
 @app.command("eval", no_args_is_help=True)
 def evaluate_command(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Questions, a JSON object a line: see `data pocket`.")
-    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions, a JSON object a line: see `data pocket`.")],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the outcomes go; a run that was killed goes on there.")
     ],

@@ -46,9 +46,7 @@ def show_result(trajectory: Trajectory, trace: Path | None) -> None:
         console.print(Text(plain(trajectory.answer or ""), style="bold green"))
     else:
         why = f" ({plain(trajectory.detail)})" if trajectory.detail else ""
-        console.print(
-            Text(f"no answer: {trajectory.stop_reason.value.replace('_', ' ')}{why}", style="bold red")
-        )
+        console.print(Text(f"no answer: {trajectory.stop_reason.value.replace('_', ' ')}{why}", style="bold red"))
     console.print()
     for step in trajectory.steps:
         if isinstance(step, Turn):
@@ -125,18 +123,14 @@ def show_summary(summary: Summary, path: Path) -> None:
 
 def plain(text: str) -> str:
     """`text` without characters that steer a terminal (new lines and tabs stay)."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _percent(share: float | None, interval: Interval | None = None) -> Text:
     if share is None:
         return Text("-", style="dim")
     text = Text(f"{100 * share:.1f}")
-    return (
-        text.append(f" [{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]", style="dim") if interval else text
-    )
+    return text.append(f" [{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]", style="dim") if interval else text
 
 
 def _console() -> Console:

@@ -130,9 +130,7 @@ def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -
     results = agent.batch([(list(row.images), row.question) for row, _ in group])
     seconds = (time.perf_counter() - start) / len(group)
     for (row, how), result in zip(group, results, strict=True):
-        if (
-            result.stop_reason is StopReason.POLICY_FAILED
-        ):  # no answer of the model's: neither scored nor kept
+        if result.stop_reason is StopReason.POLICY_FAILED:  # no answer of the model's: neither scored nor kept
             failed = f"question {row.id} failed: {result.trajectory.detail}"
             raise PolicyError(f"{failed}; what was answered is kept: mend that, then run this again")
         yield Outcome(

@@ -81,9 +81,7 @@ class Loop:
         run = self.runs.held(id) or self.runs.open(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
-        records = [
-            SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources
-        ]
+        records = [SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources]
         begun: State = {"id": id, "sources": [record.model_dump(mode="json") for record in records]}
         family, budget = self.policy.family, self.max_visual_tokens
         sizes = [family.glance(source.size, self.glance_fraction).size for source in run.sources]
@@ -174,9 +172,7 @@ class Loop:
         for call in calls:
             fingerprint = self.toolbox.fingerprint(call, len(look.views))
             again = fingerprint in made
-            work.append(
-                _repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run))
-            )
+            work.append(_repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run)))
             made.add(fingerprint)
         results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
         spent = sum(step.visual_tokens for step in steps if isinstance(step, Observation))
@@ -242,9 +238,7 @@ class Loop:
         return told
 
     def _run(self, state: State) -> Run:
-        return self.runs.get(
-            state["id"], [SourceRecord.model_validate(record) for record in state["sources"]]
-        )
+        return self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
 
     def _left(self, run: Run) -> float | None:
         return None if self.deadline is None else max(self.deadline - run.seconds, 0.0)

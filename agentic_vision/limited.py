@@ -24,9 +24,7 @@ async def call_limited(function: Callable[[], Any], seconds: float) -> Any:
     deadline = asyncio.get_running_loop().time() + seconds
     result = await _within(work, seconds)
     if inspect.isawaitable(result):  # a plain function that returned a coroutine
-        result = await _within(
-            asyncio.ensure_future(_contained(result)), deadline - asyncio.get_running_loop().time()
-        )
+        result = await _within(asyncio.ensure_future(_contained(result)), deadline - asyncio.get_running_loop().time())
     return result
 
 

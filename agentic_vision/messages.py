@@ -203,8 +203,7 @@ class Trajectory(Record):
         opened = [Source.open(source) for source in sources]
         if len(opened) != len(self.sources):
             raise ConfigError(
-                f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: "
-                "pass the same images"
+                f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: pass the same images"
             )
         for number, (source, record) in enumerate(zip(opened, self.sources, strict=True), 1):
             if source.digest != record.digest:

@@ -56,9 +56,7 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
         if number == 0:
             axes.set_ylabel("accuracy", color=INK)
     handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(MARKS), frameon=False, labelcolor=INK
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(MARKS), frameon=False, labelcolor=INK)
     try:
         figure.savefig(path)
     except OSError as error:

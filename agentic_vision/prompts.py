@@ -56,8 +56,7 @@ def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool)
     if not tools:
         return f"{intro}\n{think} {answer}"
     listed = "\n".join(
-        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.schema})
-        for tool in tools
+        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.schema}) for tool in tools
     )
     return (
         f"{intro} Where you can answer from what you see, answer at once; where a detail is missing, look "
@@ -76,9 +75,7 @@ def _before_first_turn(steps: Sequence[Step]) -> list[Observation]:
     return glances
 
 
-def _observed(
-    step: Observation, sources: Sequence[Source], style: PromptStyle
-) -> tuple[TextPart | ImagePart, ...]:
+def _observed(step: Observation, sources: Sequence[Source], style: PromptStyle) -> tuple[TextPart | ImagePart, ...]:
     if step.view is None:
         return (TextPart(text=step.failure.message if step.failure else step.text or ""),)
     image = _image(step, sources)

@@ -87,9 +87,7 @@ class QwenVL(Family):
         return max(size[0], least), max(size[1], least)
 
     @classmethod
-    def from_processor(
-        cls, image_processor: Any, name: str, coordinates: Coordinates = "per_mille"
-    ) -> QwenVL:
+    def from_processor(cls, image_processor: Any, name: str, coordinates: Coordinates = "per_mille") -> QwenVL:
         """The family of a loaded `Qwen2VLImageProcessor` (of either backend)."""
         size = image_processor.size
         return cls(
@@ -118,9 +116,7 @@ class QwenVL(Family):
             folder / "preprocessor_config.json"
         )
         if not settings:
-            raise ConfigError(
-                f"{folder} has no preprocessor_config.json: copy it from where the checkpoint came from"
-            )
+            raise ConfigError(f"{folder} has no preprocessor_config.json: copy it from where the checkpoint came from")
         size = settings.get("size") or {}
         known = QWEN3_VL if kind.startswith("qwen3") else QWEN2_VL
         return cls(
@@ -145,7 +141,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(
-            f"{path} is not valid JSON ({error}): copy it again from where it came from"
-        ) from error
+        raise ConfigError(f"{path} is not valid JSON ({error}): copy it again from where it came from") from error
     return content if isinstance(content, dict) else {}

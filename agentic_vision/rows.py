@@ -60,8 +60,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` "
-            "writes"
+            f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` writes"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text: give a JSONL file (for PocketVQA: --format jsonl)") from error
@@ -80,9 +79,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         if row.id in seen:
             raise ConfigError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
         seen.add(row.id)
-        rows.append(
-            row.model_copy(update={"images": tuple(str(path.parent / image) for image in row.images)})
-        )
+        rows.append(row.model_copy(update={"images": tuple(str(path.parent / image) for image in row.images)}))
     if not rows:
         raise ConfigError(f"{path} holds no rows: give a JSONL file with a question a line")
     return rows

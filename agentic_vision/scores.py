@@ -147,9 +147,7 @@ def _own_calls(outcomes: Iterable[Outcome]) -> tuple[int, int]:
         }
         good += len(ids - refused)
         # A malformed turn that tried to call is one call: how many it meant nobody can tell.
-        bad += len(ids & refused) + sum(
-            turn.problem is not None and "<tool_call>" in turn.text for turn in own
-        )
+        bad += len(ids & refused) + sum(turn.problem is not None and "<tool_call>" in turn.text for turn in own)
     return good, bad
 
 

@@ -97,16 +97,13 @@ class Source:
         if isinstance(image, str) and image[:5].lower() == "data:":
             return cls("data URI", data=_from_data_uri(image))
         if isinstance(image, str) and image[:8].lower().startswith(("http://", "https://")):
-            raise ImageError(
-                f"{image} is a URL, and URLs are not fetched: download it and give the path or the bytes"
-            )
+            raise ImageError(f"{image} is a URL, and URLs are not fetched: download it and give the path or the bytes")
         if isinstance(image, str | os.PathLike):
             return cls(os.fspath(image), data=_from_file(image))
         if hasattr(image, "__array_interface__"):
             return cls("array", image=_from_array(image))
         raise ImageError(
-            f"a {type(image).__name__} is not an image: "
-            "give a path, bytes, a PIL image, a numpy array or a data: URI"
+            f"a {type(image).__name__} is not an image: give a path, bytes, a PIL image, a numpy array or a data: URI"
         )
 
     @cached_property
@@ -193,18 +190,14 @@ def _check_pixels(label: str, width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{label} has no pixels ({width} x {height}): give an image of at least 1 x 1")
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{label} has more than {MAX_PIXELS:,} pixels ({width} x {height}): give a smaller copy of it"
-        )
+        raise ImageError(f"{label} has more than {MAX_PIXELS:,} pixels ({width} x {height}): give a smaller copy of it")
 
 
 def _checked(data: bytes, label: str) -> bytes:
     if not data:
         raise ImageError(f"{label} is empty (0 bytes): give an image file")
     if len(data) > MAX_BYTES:
-        raise ImageError(
-            f"{label} has {len(data):,} bytes, more than {MAX_BYTES:,}: give a smaller copy of it"
-        )
+        raise ImageError(f"{label} has {len(data):,} bytes, more than {MAX_BYTES:,}: give a smaller copy of it")
     return data
 
 
@@ -214,9 +207,7 @@ def _from_file(path: str | os.PathLike[str]) -> bytes:
         if Path(path).is_dir():
             raise ImageError(f"{label} is a folder: give the path of an image file")
         with Path(path).open("rb") as file:
-            return _checked(
-                file.read(MAX_BYTES + 1), label
-            )  # bounded: /dev/zero and pipes have no size to ask for
+            return _checked(file.read(MAX_BYTES + 1), label)  # bounded: /dev/zero and pipes have no size to ask for
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {label}: check the path") from error
     except (OSError, ValueError) as error:
@@ -228,9 +219,7 @@ def _from_data_uri(uri: str) -> bytes:
     if not comma:
         raise ImageError("the data: URI has no comma: write data:image/png;base64,<the file in base64>")
     if len(body) > 2 * MAX_BYTES:
-        raise ImageError(
-            f"the data: URI holds more than {MAX_BYTES:,} bytes: give a smaller copy of the image"
-        )
+        raise ImageError(f"the data: URI holds more than {MAX_BYTES:,} bytes: give a smaller copy of the image")
     raw = urllib.parse.unquote_to_bytes(body)
     if not head.lower().endswith(";base64"):
         return _checked(raw, "data URI")
@@ -247,16 +236,12 @@ def _from_array(array: Any) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ImageError(
-            f"an array of shape {array.shape} is no image: give height x width, or that x 1, 3 or 4"
-        )
+        raise ImageError(f"an array of shape {array.shape} is no image: give height x width, or that x 1, 3 or 4")
     if array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
     elif array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:
-        raise ImageError(
-            f"an array of {array.dtype} has no agreed range of values: convert it to uint8, 0 to 255"
-        )
+        raise ImageError(f"an array of {array.dtype} has no agreed range of values: convert it to uint8, 0 to 255")
     _check_pixels("array", array.shape[1], array.shape[0])
     return Image.fromarray(np.array(array, order="C"))

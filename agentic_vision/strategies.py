@@ -26,9 +26,7 @@ from .source import Source
 from .view import Box, View
 from .visual_tokens import Family
 
-MARGIN = (
-    1 / 15
-)  # of the picture's longer side, left around the evidence: a crop to the pixel loses what frames it
+MARGIN = 1 / 15  # of the picture's longer side, left around the evidence: a crop to the pixel loses what frames it
 GRID = 40  # scripted boxes lie on a grid of 1/40 of the picture: small policies speak no finer coordinates
 STRATEGIES = ("glance", "full", "resize", "right_crop", "random", "agent", "oracle")
 FORCED_THOUGHT = "Too small to read."
@@ -140,13 +138,9 @@ def _padded_evidence(row: Row, size: tuple[int, int]) -> Box:
     margin = MARGIN * max(size)
     steps = [
         round((corner + side) / length * GRID)  # nearest: half a step is less than the margin
-        for corner, side, length in zip(
-            row.evidence, (-margin, -margin, margin, margin), size * 2, strict=True
-        )
+        for corner, side, length in zip(row.evidence, (-margin, -margin, margin, margin), size * 2, strict=True)
     ]
-    x0, y0, x1, y1 = (
-        min(max(step, 0), GRID) * length / GRID for step, length in zip(steps, size * 2, strict=True)
-    )
+    x0, y0, x1, y1 = (min(max(step, 0), GRID) * length / GRID for step, length in zip(steps, size * 2, strict=True))
     if x0 >= x1 or y0 >= y1:
         raise ConfigError(f"row {row.id!r} has its evidence outside its first image: mend the row")
     return Box(x0=x0, y0=y0, x1=x1, y1=y1)

@@ -57,14 +57,10 @@ class Family(ABC):
         does it cost more than the full image. Raises `ConfigError` for a fraction out of range.
         """
         if not 0 < fraction <= 1:
-            raise ConfigError(
-                f"a glance of {fraction} of the visual tokens is impossible: choose from (0, 1]"
-            )
+            raise ConfigError(f"a glance of {fraction} of the visual tokens is impossible: choose from (0, 1]")
         full = self.full(size)
         full_tokens = self.tokens(full)
-        budget = math.floor(
-            full_tokens * fraction + 1e-9
-        )  # 0.1 * 1000 tokens are 100, whatever binary floats say
+        budget = math.floor(full_tokens * fraction + 1e-9)  # 0.1 * 1000 tokens are 100, whatever binary floats say
         smaller = self.at_most(size, budget)
         tokens = self.tokens(smaller)
         if tokens >= full_tokens:

@@ -41,9 +41,7 @@ ENDINGS = {
 }
 
 
-def save_trace(
-    trajectory: Trajectory, images: Sequence[ImageLike | Source], path: str | os.PathLike[str]
-) -> Path:
+def save_trace(trajectory: Trajectory, images: Sequence[ImageLike | Source], path: str | os.PathLike[str]) -> Path:
     """Write the page to `path` and return it. `images` are the question's own, in their order.
 
     Raises `ConfigError` where an image is missing or is not the one that was asked about, or `path` cannot be
@@ -221,15 +219,11 @@ def _head(label: str, meta: str) -> str:
 
 
 def _rect(box: Box, kind: str) -> str:
-    return (
-        f'<rect class="{kind}" x="{box.x0:g}" y="{box.y0:g}" width="{box.width:g}" height="{box.height:g}"/>'
-    )
+    return f'<rect class="{kind}" x="{box.x0:g}" y="{box.y0:g}" width="{box.width:g}" height="{box.height:g}"/>'
 
 
 def _call(call: ToolCall) -> str:
-    arguments = ", ".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()
-    )
+    arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
     return f'<code class="call"><b>{escape(call.name)}</b>({escape(arguments)})</code>'
 
 

@@ -101,15 +101,11 @@ class View(BaseModel):
     @model_validator(mode="after")
     def _window_on_the_source(self) -> View:
         if not Box(x0=0, y0=0, x1=self.source_size[0], y1=self.source_size[1]).contains(self.box):
-            raise ValueError(
-                f"the window {self.box.as_tuple()} reaches beyond the source, {self.source_size}"
-            )
+            raise ValueError(f"the window {self.box.as_tuple()} reaches beyond the source, {self.source_size}")
         return self
 
     @classmethod
-    def whole(
-        cls, source_size: tuple[int, int], size: tuple[int, int] | None = None, source: int = 0
-    ) -> View:
+    def whole(cls, source_size: tuple[int, int], size: tuple[int, int] | None = None, source: int = 0) -> View:
         """The whole source, at `size` or, without one, pixel for pixel."""
         box = Box(x0=0, y0=0, x1=source_size[0], y1=source_size[1])
         return cls(source=source, source_size=source_size, box=box, size=size or source_size)
@@ -160,9 +156,7 @@ class View(BaseModel):
     def rotated(self, degrees: int) -> View:
         """The same window turned clockwise by a multiple of 90 degrees, on top of any turn it has already."""
         if degrees % 90:
-            raise ToolError(
-                f"an image cannot be turned by {degrees} degrees", hint="turn it by 90, 180 or 270"
-            )
+            raise ToolError(f"an image cannot be turned by {degrees} degrees", hint="turn it by 90, 180 or 270")
         size = self.size[::-1] if degrees % 180 else self.size
         return self._with(rotation=(self.rotation + degrees) % 360, size=size)
 

@@ -93,9 +93,7 @@ class LlavaNext(Family):
         choices = [scaled(full, long_side) for long_side in range(self.tile, max(full))] + [full]
         costs = [self.tokens(choice) for choice in choices]
         limit = max(tokens, min(costs))
-        return next(
-            choice for choice, cost in zip(reversed(choices), reversed(costs), strict=True) if cost <= limit
-        )
+        return next(choice for choice, cost in zip(reversed(choices), reversed(costs), strict=True) if cost <= limit)
 
     def _canvas(self, size: Size) -> Size:
         """The canvas that keeps the most of the image's pixels and, among equals, wastes the fewest of its

@@ -78,9 +78,7 @@ def test_several_calls_in_a_turn_look_at_what_was_shown_before_it(picture):
 
 
 def test_a_crop_of_a_crop_is_cut_from_the_source(picture):
-    result = ask(
-        [crop(0, 0, 500, 500), crop(500, 500, 1000, 1000), crop(0, 0, 250, 250, image=1), ANSWER], picture
-    )
+    result = ask([crop(0, 0, 500, 500), crop(500, 500, 1000, 1000), crop(0, 0, 250, 250, image=1), ANSWER], picture)
     assert [view.box.as_tuple() for view in result.trajectory.views[1:]] == [
         (0, 0, 600, 450),
         (300, 225, 600, 450),
@@ -168,9 +166,7 @@ def test_without_tools_there_is_no_word_of_them(picture):
 
 def test_the_text_style_explains_the_tools_and_names_the_images(picture):
     seen = conversations([FULL, ANSWER], picture, PromptStyle.TEXT)[-1]
-    assert all(
-        name in seen.messages[0].text for name in ("zoom_crop", "bbox_2d", "0 to 1000", "<answer>", '"image"')
-    )
+    assert all(name in seen.messages[0].text for name in ("zoom_crop", "bbox_2d", "0 to 1000", "<answer>", '"image"'))
     assert seen.messages[-1].text.startswith("Image 2, from full_res, 1216 x 896 pixels")
     assert [image.render().size for image in seen.images] == [image.view.size for image in seen.images]
 
@@ -349,11 +345,7 @@ def test_ask_inside_the_agents_own_loop_says_what_to_use_instead(picture):
         """Ask another agent, the wrong way."""
         return ask([ANSWER], picture).answer or ""
 
-    failure = (
-        ask([write(calls=[("nested", {})]), ANSWER], picture, tools=[nested])
-        .trajectory.observations[-1]
-        .failure
-    )
+    failure = ask([write(calls=[("nested", {})]), ANSWER], picture, tools=[nested]).trajectory.observations[-1].failure
     assert "async form" in failure.message
 
 
@@ -446,9 +438,7 @@ replies = st.builds(
 def test_whatever_the_model_writes_is_a_result(script, name):
     policy = ScriptedPolicy(script, family=name)
     tools = ["zoom_crop", "full_res", "resize", "rotate", "enhance"]
-    agent = VisionAgent(
-        policy, tools=tools, max_turns=6, max_visual_tokens=3000, checkpointer=InMemorySaver()
-    )
+    agent = VisionAgent(policy, tools=tools, max_turns=6, max_visual_tokens=3000, checkpointer=InMemorySaver())
     result = agent.ask(Image.new("RGB", (640, 480)), "Which number?")
     assert (result.answer is not None) == (result.stop_reason is StopReason.ANSWERED)
     assert result.usage.visual_tokens <= 3000

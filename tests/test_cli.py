@@ -17,9 +17,7 @@ from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
 
-CROP = write(
-    thought="It is too small\x1b[2J to read here.", calls=[("zoom_crop", {"bbox_2d": [500, 500, 900, 800]})]
-)
+CROP = write(thought="It is too small\x1b[2J to read here.", calls=[("zoom_crop", {"bbox_2d": [500, 500, 900, 800]})])
 OUTSIDE = write(calls=[("zoom_crop", {"bbox_2d": [1500, 1500, 1900, 1900]})])
 
 
@@ -85,9 +83,7 @@ def test_ask_as_json_is_one_object_with_the_promised_fields(picture: Path, says:
         "output_tokens",
         "requests",
     }
-    assert (
-        told["usage"]["saved"] == 1 - told["usage"]["visual_tokens"] / told["usage"]["full_resolution_tokens"]
-    )
+    assert told["usage"]["saved"] == 1 - told["usage"]["visual_tokens"] / told["usage"]["full_resolution_tokens"]
 
 
 def test_no_answer_is_exit_code_1(picture: Path, says: list[str]) -> None:
@@ -110,10 +106,7 @@ def test_ask_writes_a_trace(picture: Path, says: list[str], tmp_path: Path) -> N
 
 def test_options_reach_the_agent(picture: Path, says: list[str]) -> None:
     says += [CROP, write(answer="7")]
-    assert (
-        json.loads(run("ask", picture, picture, "Q?", "--json").stdout)["usage"]["full_resolution_tokens"]
-        == 384
-    )
+    assert json.loads(run("ask", picture, picture, "Q?", "--json").stdout)["usage"]["full_resolution_tokens"] == 384
     refused = json.loads(run("ask", picture, "Q?", "--tools", "full_res, rotate", "--json").stdout)
     assert "zoom_crop" in refused["tool_calls"][0]["error"]
     frugal = json.loads(run("ask", picture, "Q?", "--max-visual-tokens", "50", "--json").stdout)

@@ -116,9 +116,7 @@ def test_the_coin_of_random_is_fixed_by_the_row_and_the_seed(rows: list[Row]) ->
 
 
 @pytest.mark.parametrize("family", ["pocket", "qwen2.5-vl"])
-def test_the_scripted_crop_is_written_in_the_familys_coordinates(
-    rows: list[Row], tmp_path: Path, family: str
-) -> None:
+def test_the_scripted_crop_is_written_in_the_familys_coordinates(rows: list[Row], tmp_path: Path, family: str) -> None:
     scripted = ScriptedPolicy(honest, family=family)
     summary = evaluate(rows[1:2], scripted, ["right_crop"], tmp_path / "out")
     assert summary.strategies["right_crop"].accuracy == 1
@@ -177,9 +175,7 @@ def test_a_folder_is_not_continued_with_another_policy(rows: list[Row], tmp_path
         evaluate(rows[:2], policy(), ["glance"], tmp_path / "out", name="two")
 
 
-def test_a_policy_that_fails_is_not_scored_and_what_was_answered_is_kept(
-    rows: list[Row], tmp_path: Path
-) -> None:
+def test_a_policy_that_fails_is_not_scored_and_what_was_answered_is_kept(rows: list[Row], tmp_path: Path) -> None:
     def failing(conversation: Conversation) -> Reply:
         if conversation.messages[-1].text == "Question 5?":
             raise PolicyError("the endpoint is down")

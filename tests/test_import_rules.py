@@ -94,9 +94,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     config = CONFIG.format(
         core=listed(core),
         light=listed([*(name for name in core if name != "agentic_vision.policies"), "agentic_vision.tools"]),
-        not_rl=listed(
-            [*core, "agentic_vision.tools", *(name for name in training if not name.endswith(".verl"))]
-        ),
+        not_rl=listed([*core, "agentic_vision.tools", *(name for name in training if not name.endswith(".verl"))]),
     )
     (folder / ".importlinter").write_text(config)
     return subprocess.run(
@@ -128,9 +126,7 @@ def test_a_breach_of_the_rules_is_seen(installed: Path, tmp_path: Path, module: 
     """Or the test above would say nothing."""
     shutil.copytree(installed / "agentic_vision", tmp_path / "agentic_vision")
     file = tmp_path / "agentic_vision" / module
-    file.write_text(
-        f"{line}\n{file.read_text() if file.is_file() else ''}".replace("from __future__", "# from")
-    )
+    file.write_text(f"{line}\n{file.read_text() if file.is_file() else ''}".replace("from __future__", "# from"))
     result = lint(tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "BROKEN" in result.stdout
@@ -148,6 +144,4 @@ def test_tools_and_training_name_their_siblings_relatively(folder: str) -> None:
             )  # fmt: skip
             for name in names:
                 assert name.split(".")[0] not in ("tools", "training"), f"{file}: {name}"
-                assert not name.startswith((f"agentic_vision.{folder}",)), (
-                    f"{file}: write it as a relative import"
-                )
+                assert not name.startswith((f"agentic_vision.{folder}",)), f"{file}: write it as a relative import"

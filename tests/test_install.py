@@ -20,9 +20,7 @@ pytest.importorskip("setuptools", reason="needs the extra: pip install 'agentic-
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    result = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.strip()
 

@@ -18,9 +18,7 @@ def test_a_call_with_its_thought():
         '{"bbox_2d": [125, 350, 500, 725]}}</tool_call>'
     )
     assert turn.thought == "It is too small to read here."
-    assert [(call.name, call.arguments) for call in turn.calls] == [
-        ("zoom_crop", {"bbox_2d": [125, 350, 500, 725]})
-    ]
+    assert [(call.name, call.arguments) for call in turn.calls] == [("zoom_crop", {"bbox_2d": [125, 350, 500, 725]})]
     assert turn.answer is None
     assert turn.problem is None
 

@@ -75,9 +75,7 @@ def test_answers_match_up_to_case_blanks_and_outer_punctuation(answer: str, refe
     assert normalised(answer) == normalised(reference)
 
 
-@pytest.mark.parametrize(
-    ("answer", "reference"), [("12.4", "12.40"), ("-3", "3"), ("1 7", "17"), (None, "7")]
-)
+@pytest.mark.parametrize(("answer", "reference"), [("12.4", "12.40"), ("-3", "3"), ("1 7", "17"), (None, "7")])
 def test_numbers_and_missing_answers_do_not_match_by_goodwill(answer: str | None, reference: str) -> None:
     assert normalised(answer) != normalised(reference)
 

@@ -164,9 +164,7 @@ def test_a_box_is_relative_to_the_image_that_is_looked_at():
     crop = whole.crop(Box(x0=400, y0=200, x1=600, y1=400)).rotated(90)
     box = {"bbox_2d": [0, 0, 500, 500]}
     assert run([locate], "locate", box, look(whole, crop)).text == "it: (400.0, 300.0, 500.0, 400.0)"
-    assert (
-        run([locate], "locate", {**box, "image": 1}, look(whole, crop)).text == "it: (0.0, 0.0, 500.0, 250.0)"
-    )
+    assert run([locate], "locate", {**box, "image": 1}, look(whole, crop)).text == "it: (0.0, 0.0, 500.0, 250.0)"
 
 
 def test_a_box_partly_outside_is_clipped_to_the_image_that_is_looked_at():
@@ -359,9 +357,7 @@ def test_a_hung_tool_does_not_hold_up_the_end_of_the_process():
         policy = ScriptedPolicy(['<tool_call>{"name": "hang"}</tool_call>', "<answer>5</answer>"])
         print(VisionAgent(policy, tools=[hang]).ask(Image.new("RGB", (32, 32)), "What?").answer)
     """)
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "5"
 
 

@@ -86,9 +86,7 @@ def test_whatever_was_said_is_shown_as_text(picture: Path, tmp_path: Path) -> No
     page = Page(path.read_text(encoding="utf-8"))
     assert not {tag for tag, _ in page.tags} & {"script", "b>tool<"}
     assert "alert(2)" in page.text
-    assert not [
-        attrs for tag, attrs in page.tags if tag == "img" and not (attrs["src"] or "").startswith("data:")
-    ]
+    assert not [attrs for tag, attrs in page.tags if tag == "img" and not (attrs["src"] or "").startswith("data:")]
     assert "<b>tool</b>" in page.text
     assert "a<b>&'c'.png" in page.text
 

@@ -26,9 +26,7 @@ from agentic_vision.view import Box, View
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-SOURCE = Source.open(
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8))
-)
+SOURCE = Source.open(Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)))
 GLANCE = View.whole(SOURCE.size, (112, 84))
 CROP = View.whole(SOURCE.size).crop(Box(x0=40, y0=40, x1=180, y1=150))
 
@@ -55,9 +53,7 @@ def qwen3(folders: dict[str, Path]) -> Path:
 
 
 def user(text: str, *views: View) -> Message:
-    return Message(
-        role="user", parts=(*(ImagePart(view=v, source=SOURCE) for v in views), TextPart(text=text))
-    )
+    return Message(role="user", parts=(*(ImagePart(view=v, source=SOURCE) for v in views), TextPart(text=text)))
 
 
 def seen(view: View) -> Message:
@@ -75,9 +71,7 @@ def ask(policy: TransformersPolicy, name: str, *messages: Message, seed: int | N
 def ask_together(policy: TransformersPolicy, *conversations: Conversation, seeds: Any = ()) -> list[Reply]:
     async def together() -> list[Reply]:
         given = dict(zip(range(len(conversations)), seeds, strict=False))
-        return await asyncio.gather(
-            *(policy.reply(c, seed=given.get(i)) for i, c in enumerate(conversations))
-        )
+        return await asyncio.gather(*(policy.reply(c, seed=given.get(i)) for i, c in enumerate(conversations)))
 
     return asyncio.run(together())
 
@@ -207,10 +201,7 @@ def test_the_kept_cache_gives_what_a_full_recomputation_gives(policy: Transforme
     (hole,) = [i for i, token in enumerate(ids) if token == tokenizer.encode("\x00")[0]]
     ids[hole : hole + 1] = session.replies[first.text]  # as they were sampled
     assert second.input_tokens == len(ids)
-    assert (
-        list(session.replies[second.text])
-        == reference(policy, ids, [GLANCE, CROP], 10)[: second.output_tokens]
-    )
+    assert list(session.replies[second.text]) == reference(policy, ids, [GLANCE, CROP], 10)[: second.output_tokens]
 
 
 def test_batched_answers_are_the_single_ones(policy: TransformersPolicy) -> None:
@@ -238,9 +229,7 @@ def test_batched_answers_are_the_single_ones(policy: TransformersPolicy) -> None
                 else:
                     turn = ask_together(policy, *asked)
                     assert max(watch.rows) == len(asked)
-                    wide = [
-                        found for found, width in zip(watch.logits, watch.widths, strict=True) if width > 1
-                    ]
+                    wide = [found for found, width in zip(watch.logits, watch.widths, strict=True) if width > 1]
                     logits += [row for found in wide for row in found]
             replies += turn
             for (name, messages), reply in zip(history.items(), turn, strict=True):
@@ -476,9 +465,7 @@ class TestLoading:
             "import sys; from agentic_vision.policies.transformers import TransformersPolicy;"
             "TransformersPolicy.load(sys.argv[1], device='cpu'); assert 'torchvision' not in sys.modules"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(qwen3)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", code, str(qwen3)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
     def test_without_torch_it_names_the_extra(self, qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,9 +485,7 @@ class TestLoading:
 
     def test_a_hub_that_cannot_be_reached(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        with pytest.raises(
-            PolicyError, match=r"cannot load the checkpoint nobody/nothing: .*huggingface"
-        ) as caught:
+        with pytest.raises(PolicyError, match=r"cannot load the checkpoint nobody/nothing: .*huggingface") as caught:
             TransformersPolicy.load("nobody/nothing")
         assert "\n" not in str(caught.value)
 

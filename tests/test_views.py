@@ -16,9 +16,7 @@ from agentic_vision.view import Box, View
 def patterned(width: int, height: int) -> Image.Image:
     """A picture in which every pixel's colour names its place."""
     image = Image.new("RGB", (width, height))
-    image.putdata(
-        [(x % 256, y % 256, (x // 256 * 16 + y // 256) % 256) for y in range(height) for x in range(width)]
-    )
+    image.putdata([(x % 256, y % 256, (x // 256 * 16 + y // 256) % 256) for y in range(height) for x in range(width)])
     return image
 
 
@@ -165,9 +163,7 @@ def test_box_algebra(one: Box, other: Box) -> None:
     assert one.iou(other) < 1
 
 
-@pytest.mark.parametrize(
-    "corners", [(5, 0, 5, 9), (9, 0, 5, 9), (0, 0, float("nan"), 9), (0, 0, float("inf"), 9)]
-)
+@pytest.mark.parametrize("corners", [(5, 0, 5, 9), (9, 0, 5, 9), (0, 0, float("nan"), 9), (0, 0, float("inf"), 9)])
 def test_a_box_is_never_empty_or_endless(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValidationError):
         Box.of(corners)

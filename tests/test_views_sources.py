@@ -93,9 +93,7 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     assert shown(source).tobytes() == upright.tobytes()
     # A crop lies where it lies on the upright image, and so does one of a glance.
     box = Box(x0=3, y0=4, x1=30, y1=21)
-    assert (
-        View.whole(source.size).crop(box).render(source).tobytes() == upright.crop(box.as_tuple()).tobytes()
-    )
+    assert View.whole(source.size).crop(box).render(source).tobytes() == upright.crop(box.as_tuple()).tobytes()
     assert Source.open(Image.open(io.BytesIO(data))).size == upright.size
 
 
@@ -265,9 +263,7 @@ def test_a_truncated_file_is_one_typed_error_wherever_it_was_cut(kind: str) -> N
     st.data(),
 )
 @settings(max_examples=150)
-def test_garbage_in_a_file_is_a_picture_or_one_typed_error(
-    garbage: bytes, kind: str, data: st.DataObject
-) -> None:
+def test_garbage_in_a_file_is_a_picture_or_one_typed_error(garbage: bytes, kind: str, data: st.DataObject) -> None:
     good = GOOD.setdefault(kind, encoded(picture(), kind))
     at = data.draw(st.integers(0, len(good) - 1))
     with warnings.catch_warnings():

@@ -21,9 +21,7 @@ Size = tuple[int, int]
 @given(families, sizes, st.sampled_from([0.25, 0.1, 0.5, 1.0]))
 @example(family("qwen3-vl"), (1, 9000), 0.25)
 @settings(max_examples=250)
-def test_a_glance_costs_at_most_the_fraction_or_says_that_it_cannot(
-    model: Family, size: Size, fraction: float
-) -> None:
+def test_a_glance_costs_at_most_the_fraction_or_says_that_it_cannot(model: Family, size: Size, fraction: float) -> None:
     glance = model.glance(size, fraction)
     assert glance.tokens == model.tokens(glance.size)
     assert glance.full_tokens == model.tokens(model.full(size))
@@ -138,9 +136,7 @@ def checkpoint(folder: Path, kind: str, **settings: object) -> Path:
 
 
 def test_a_checkpoint_folder_says_its_family(tmp_path: Path) -> None:
-    old = checkpoint(
-        tmp_path, "qwen2_5_vl", patch_size=14, merge_size=2, min_pixels=3136, max_pixels=12845056
-    )
+    old = checkpoint(tmp_path, "qwen2_5_vl", patch_size=14, merge_size=2, min_pixels=3136, max_pixels=12845056)
     assert QwenVL.from_checkpoint(old) == QwenVL(
         "qwen2_5_vl", 14, 2, min_pixels=3136, max_pixels=12845056, coordinates="pixels"
     )
@@ -153,9 +149,7 @@ def test_a_checkpoint_folder_says_its_family(tmp_path: Path) -> None:
         65536,
         "per_mille",
     )
-    (tmp_path / "processor_config.json").write_text(
-        json.dumps({"image_processor": {"patch_size": 16, "size": size}})
-    )
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": {"patch_size": 16, "size": size}}))
     assert QwenVL.from_checkpoint(tmp_path).cell == 32
 
 

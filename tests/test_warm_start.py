@@ -32,6 +32,7 @@ from agentic_vision.training.warm_start.architecture import (  # noqa: E402
 )
 from agentic_vision.training.warm_start.cells import CHARS, cut, full, glance, page, patches  # noqa: E402
 from agentic_vision.training.warm_start.dialogue import Tree, weave  # noqa: E402
+from agentic_vision.training.warm_start.gaze import HEADS, LAYER, Gaze  # noqa: E402
 from agentic_vision.training.warm_start.loop import Run, Stage  # noqa: E402
 from agentic_vision.training.warm_start.optimizer import Trained  # noqa: E402
 from agentic_vision.training.warm_start.reading import CellHeads, pack  # noqa: E402
@@ -105,7 +106,7 @@ def test_a_glance_has_no_labels_for_print_that_it_has_lost():
 
 def test_a_branch_in_a_tree_is_what_it_would_be_alone(model):
     """Packed questions give the logits of a plain forward pass of transformers on one of them, at its own positions."""
-    learn = Answering(model, CellHeads(192), cells=0.0)
+    learn = Answering(model, CellHeads(192), cells=0.0, gaze=0.0)
     for seed in range(30):
         rng = random.Random(seed)
         tree = glance_tree(scene(seed), rng, questions=4, second=2)
@@ -203,9 +204,9 @@ def tiny_lesson(rng):
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
-    """Killed after any step that was saved, it goes on with the same pictures and the optimizers' state."""
+    """KilledError after any step that was saved, it goes on with the same pictures and the optimizers' state."""
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def build():
@@ -221,7 +222,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
 
         def learn(sight):
             if fail_at is not None and run.step == fail_at:
-                raise Killed
+                raise KilledError
             return heads(tower(sight.patches, grid_thw=sight.grid).pooler_output, sight)
 
         stage = Stage("print", tiny_lesson, steps=4, muon=1e-3, adamw=1e-3)
@@ -229,7 +230,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
         return net
 
     whole = train(tmp_path / "whole").state_dict()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tmp_path / "broken", fail_at=2)
     resumed = train(tmp_path / "broken").state_dict()
     for name, value in whole.items():
@@ -256,3 +257,41 @@ def test_the_recipe_gives_a_checkpoint_that_transformers_loads_by_name(tmp_path)
     again = tmp_path / "again"
     save_checkpoint(build_model(0), again)
     assert (again / "model.safetensors").stat().st_size == (folder / "model.safetensors").stat().st_size
+
+
+def test_the_gaze_is_the_attention_that_the_model_really_pays(model):
+    """Held to the weights of transformers' own eager attention."""
+    tree = full_tree(scene(), random.Random(0), questions=3)
+    lesson = weave([tree])
+    learn = Answering(model, CellHeads(192), cells=0.0, gaze=0.0)
+    language = model.model.language_model
+    weights = []
+    with torch.no_grad():
+        with Gaze(language) as gaze:
+            learn._forward(lesson)
+        _, share = gaze.astray(lesson)
+        hook = language.layers[LAYER].self_attn.register_forward_hook(lambda _, __, out: weights.append(out[1]))
+        kind = language.config._attn_implementation
+        try:
+            language.config._attn_implementation = "eager"
+            learn._forward(replace(lesson, mask=torch.where(lesson.mask, 0.0, float("-inf"))))
+        finally:
+            language.config._attn_implementation = kind
+            hook.remove()
+    paid = [
+        (weights[0][row, :HEADS, index] * lesson.looked_at[i]).sum(-1).mean()
+        for i, (row, index) in enumerate(lesson.lookers.tolist())
+    ]
+    assert share == pytest.approx(float(torch.stack(paid).mean()), abs=1e-5)
+
+
+def test_looks_fall_on_the_characters_that_are_said():
+    drawn = scene()
+    for branch in full_tree(drawn, random.Random(0), questions=50).branches:
+        spots = [look.spot for look in branch.looks if look]
+        question = next(q for q in drawn.questions if build_tokenizer().decode(branch.ids).startswith(q.text))
+        if question.kind == "fine":
+            shown = full(drawn)
+            assert len(spots) == len(question.answer)
+            for char, (cell,) in zip(question.answer, spots, strict=True):
+                assert CHARS.index(char) + 1 in shown.labels.chars[cell]

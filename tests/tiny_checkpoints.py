@@ -68,9 +68,7 @@ def make(
     architecture: Architecture,
     *,
     seed: int = 0,
-    template: Literal[
-        "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
-    ] = "tokenizer_config.json",
+    template: Literal["tokenizer_config.json", "chat_template.jinja", "chat_template.json"] = "tokenizer_config.json",
 ) -> Path:
     """Write a checkpoint to `folder` (made if need be), its chat template in the file named; gives the folder
     back.
@@ -120,9 +118,7 @@ def _write_processor(folder: Path, architecture: Architecture) -> None:
     patch = 16 if architecture == "qwen3_vl" else 14
     token = (2 * patch) ** 2
     config: dict[str, Any] = {
-        "image_processor_type": "Qwen2VLImageProcessorFast"
-        if architecture == "qwen3_vl"
-        else "Qwen2VLImageProcessor",
+        "image_processor_type": "Qwen2VLImageProcessorFast" if architecture == "qwen3_vl" else "Qwen2VLImageProcessor",
         "patch_size": patch,
         "merge_size": 2,
         "temporal_patch_size": 2,

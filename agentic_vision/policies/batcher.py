@@ -156,9 +156,7 @@ class Batcher:
 
     def _release(self) -> None:
         """Hand out what is done, drop what nobody waits for any more."""
-        given_up = [
-            row for row, request in self._running.items() if not row.done and request.future.cancelled()
-        ]
+        given_up = [row for row, request in self._running.items() if not row.done and request.future.cancelled()]
         done = [row for row in self._running if row.done]
         if not done and not given_up:
             return
@@ -166,9 +164,7 @@ class Batcher:
         for row in given_up:
             row.session.clear()
             del self._running[row]
-        replies = [
-            (request, self._reply(row, request)) for row in done if (request := self._running.pop(row))
-        ]
+        replies = [(request, self._reply(row, request)) for row in done if (request := self._running.pop(row))]
         self._sessions.trim()
         for request, reply in replies:
             _settle(request.future, reply)

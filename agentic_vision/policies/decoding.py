@@ -46,9 +46,7 @@ class Row:
 class Decoder:
     """A batch of rows on one model. Use it from one thread, under `torch.inference_mode()`."""
 
-    def __init__(
-        self, model: Any, *, stop_ids: Collection[int], forbidden_ids: Collection[int], tokens: int
-    ) -> None:
+    def __init__(self, model: Any, *, stop_ids: Collection[int], forbidden_ids: Collection[int], tokens: int) -> None:
         """`forbidden_ids` are never sampled, nor are ids from `tokens` on: the tokenizer has none."""
         self._model = model
         self._device: torch.device = model.device
@@ -168,9 +166,7 @@ class Decoder:
         warm = [index for index, row in enumerate(rows) if row.temperature > 0]
         if warm:
             picked, wide = self._indices(warm), torch.float64
-            heat = torch.tensor(
-                [[rows[index].temperature] for index in warm], dtype=wide, device=self._device
-            )
+            heat = torch.tensor([[rows[index].temperature] for index in warm], dtype=wide, device=self._device)
             dice = torch.stack([torch.rand(1, dtype=wide, generator=rows[index].dice) for index in warm])
             heights = torch.softmax(logits[picked].double() / heat, dim=1).cumsum(dim=1)
             # Where the running sum passes the number drawn, which is scaled by the last sum: rounding leaves

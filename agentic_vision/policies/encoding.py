@@ -51,9 +51,7 @@ class Chunk:
 class Encoder:
     """Renders, tokenises and draws, for one checkpoint. Not thread-safe, for tokenizers keep state."""
 
-    def __init__(
-        self, tokenizer: Any, image_processor: Any, vision_ids: Collection[int], image_id: int
-    ) -> None:
+    def __init__(self, tokenizer: Any, image_processor: Any, vision_ids: Collection[int], image_id: int) -> None:
         """`vision_ids`: those of image, video, start and end; `image_id`: the image placeholder's."""
         self._tokenizer = tokenizer
         self._image_processor = image_processor
@@ -76,9 +74,7 @@ class Encoder:
                 messages, tokenize=False, add_generation_prompt=open_turn
             )
         except Exception as error:  # jinja2's errors, and whatever a template raises on purpose
-            raise PolicyError(
-                f"the checkpoint's chat template cannot render this conversation: {error}"
-            ) from error
+            raise PolicyError(f"the checkpoint's chat template cannot render this conversation: {error}") from error
         pieces: list[Piece] = []
         shown = iter(images)
         seen: list[int] = []
@@ -159,15 +155,11 @@ class Encoder:
         try:
             features = self._image_processor(images=drawn, return_tensors="pt")
         except ValueError as error:
-            raise PolicyError(
-                f"the checkpoint's image processor does not take this image: {error}"
-            ) from error
+            raise PolicyError(f"the checkpoint's image processor does not take this image: {error}") from error
         return features["pixel_values"], features["image_grid_thw"]
 
     def _ids(self, text: str, *, special: bool) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(
-            text, add_special_tokens=False, split_special_tokens=not special
-        )
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special)
         return ids
 
     def _reply_ids(self, text: str) -> list[int]:

@@ -54,9 +54,7 @@ class TransformersPolicy:
         model, tokenizer = weights.model, weights.tokenizer
         config = model.config
         added: dict[str, int] = tokenizer.get_added_vocab()
-        vision_ids = {
-            number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)
-        }
+        vision_ids = {number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)}
         vision_ids |= {config.image_token_id, config.video_token_id}
         encoder = Encoder(tokenizer, weights.image_processor, vision_ids, config.image_token_id)
         known = model.generation_config.eos_token_id

@@ -73,9 +73,7 @@ def load_weights(
         try:
             config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             if config.model_type not in COORDINATES:
-                raise ConfigError(
-                    f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint"
-                )
+                raise ConfigError(f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
             model, lost = (_filled if small else _loaded)(name, config, kind)
             tokenizer = _transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             tokenizer.chat_template = tokenizer.chat_template or _old_chat_template(name)
@@ -127,9 +125,7 @@ def _checked_device(device: str | torch.device | None) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"{device!r} is no device: give 'cpu', 'cuda' or 'cuda:1'") from error
     if place.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device {str(place)!r} was asked for, but this torch sees no CUDA GPU: leave `device` out"
-        )
+        raise ConfigError(f"device {str(place)!r} was asked for, but this torch sees no CUDA GPU: leave `device` out")
     return place
 
 

@@ -1,8 +1,8 @@
 """PocketVQA: procedural pictures with questions of which some can be answered from a glance and some cannot.
 
-*Coarse* questions ask for colour, count, place or order; *fine* ones for print whose characters are 7 to 9 pixels high,
-so that a glance at a quarter of the visual tokens has lost them. The held-out split differs from train in its seeds and in what
-it shows: numbers (one in seven) and pairs of colour and shape (one in four) that train never prints.
+*Coarse* questions ask for colour, count, place or order; *fine* ones for print whose characters are 7 to 9 pixels
+high, so that a glance at a quarter of the visual tokens has lost them. The held-out split differs from train in its
+seeds and in what it shows: numbers (one in seven) and pairs of colour and shape (one in four) that train never prints.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def write_pocket_vqa(
 ) -> Path:
     """Writes n questions and their pictures into the folder `out`; returns the path of the rows.
 
-    Rows: `{"id", "images": [path from `out`], "question", "answer", "kind": "coarse"|"fine", "scene", "evidence": [x0, y0, x1, y1]
-    in pixels, "sufficient": {"tool", "visual_tokens"}}`. The same arguments give the same bytes.
+    Rows: `{"id", "images": [path from `out`], "question", "answer", "kind": "coarse"|"fine", "scene",
+    "evidence": [x0, y0, x1, y1] in pixels, "sufficient": {"tool", "visual_tokens"}}`. The same arguments give the same
+    bytes.
 
     Raises `ConfigError` where `out` cannot be written, or parquet is asked for without pyarrow.
     """
@@ -112,5 +113,7 @@ def _arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ConfigError("parquet needs pyarrow: pip install 'agentic-vision[train]', or use --format jsonl") from error
+        raise ConfigError(
+            "parquet needs pyarrow: pip install 'agentic-vision[train]', or use --format jsonl"
+        ) from error
     return pyarrow

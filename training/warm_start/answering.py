@@ -1,6 +1,7 @@
 """The second lesson: questions, calls and answers in the agent's protocol, over glances, crops and whole pictures.
 
-Whether to call is left open on purpose: for any question, coarse or fine, about half of the examples call and half answer at once.
+Whether to call is left open on purpose: for any question, coarse or fine, about half of the examples call and half
+answer at once.
 """
 
 from __future__ import annotations
@@ -16,22 +17,25 @@ from ..data.pocket.ink import Question, Rect, Scene
 from ..data.pocket_vqa import draw_scene
 from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, COORDINATE_STEP, TOOLS, build_tokenizer
 from .cells import RESAMPLE, Window, fit, full, glance, window
-from .dialogue import Branch, Lesson, Tree, weave
+from .dialogue import Branch, Lesson, Look, Tree, weave
+from .gaze import Gaze
 from .reading import CellHeads
 
 CALLS = 0.57
-"""Share of the examples that call: near enough to half to leave the decision open; a shade over it, so that a policy that
-takes the likelier action (temperature 0) looks before it answers."""
+"""Share of the examples that call: near enough to half to leave the decision open; a shade over it, so that a policy
+that takes the likelier action (temperature 0) looks before it answers."""
 OPEN = 0.15
 """Weight of the tokens that decide: what they should be cannot be known."""
 UNREADABLE = 0.03
 """Weight of a fine answer given from a glance: enough to keep its form, not enough to learn noise."""
+WIDE = 0.6
+"""Evidence over more than this share of the picture is no place to look at."""
 MARGIN = 14.0
 """Pixels that a call's box leaves around the evidence."""
 
 
 def asked_box(evidence: Rect, size: tuple[int, int], pad: tuple[float, float, float, float]) -> tuple[int, ...]:
-    """The box of a call: `evidence` with `pad` pixels (left, top, right, bottom), in steps of the model's coordinates."""
+    """The box of a call: `evidence` with `pad` pixels (left, top, right, bottom), in steps of the coordinates."""
     x0, y0, x1, y1 = evidence
     width, height = size
     scaled = ((x0 - pad[0]) / width, (y0 - pad[1]) / height, (x1 + pad[2]) / width, (y1 + pad[3]) / height)
@@ -64,18 +68,48 @@ def _ask(question: Question) -> Branch:
     return Branch().text(f"{question.text}<|im_end|>\n<|im_start|>assistant\n")
 
 
-def _answer(branch: Branch, answer: str, *, decision: float, weight: float, topic: str) -> Branch:
+def looks(scene: Scene, question: Question, shown: Window, tokens: int, *, own: bool) -> list[Look]:
+    """Where each of an answer's tokens is read from in `shown`; none for what is asked of the whole picture."""
+    area = shown.cells_in(question.evidence)
+    if not area or len(area) > WIDE * len(shown.labels.color):
+        return []
+    spots = [area] * tokens
+    if question.kind == "fine" and (shown.labels.chars >= 0).all():
+        x0, y0, x1, y1 = question.evidence
+        centers = [((g.box[0] + g.box[2]) / 2, (g.box[1] + g.box[3]) / 2) for g in scene.glyphs]
+        inside = [(x, y) for x, y in centers if x0 <= x <= x1 and y0 <= y <= y1]
+        if len(inside) == tokens:
+            spots = [shown.cells_in((x, y, x, y)) or area for x, y in inside]
+    return [Look(own, area, spot) for spot in spots]
+
+
+def _answer(
+    branch: Branch, question: Question, seen: list[Look], *, decision: float, weight: float, topic: str
+) -> Branch:
     branch.topic = topic
     branch.text("<think>", 0.01).text(ANSWER_THOUGHT, decision).text("</think>", 0.05).text("<answer>", 0.05)
-    return branch.text(answer + "</answer>", weight).text("<|im_end|>", 0.05)
+    branch.text(question.answer, weight, seen[: len(_tokens(question.answer))])
+    return branch.text("</answer>", weight).text("<|im_end|>", 0.05)
 
 
-def _call(branch: Branch, name: str, box: tuple[int, ...] | None, *, weight: float, decision: float) -> Branch:
+def _tokens(text: str) -> list[int]:
+    return list(build_tokenizer()(text, add_special_tokens=False)["input_ids"])
+
+
+def _call(
+    branch: Branch,
+    name: str,
+    box: tuple[int, ...] | None,
+    seen: list[Look],
+    *,
+    weight: float,
+    decision: float,
+) -> Branch:
     branch.text("<think>", 0.01 if decision else 0.0).text(CALL_THOUGHT, decision)
     light = 0.05 if weight else 0.0
     branch.text('</think><tool_call>{"name": "', light).text(name, decision).text('", "arguments": {', light)
     if box:
-        branch.text('"bbox_2d": [', light).text(", ".join(map(str, box)), weight)
+        branch.text('"bbox_2d": [', light).text(", ".join(map(str, box)), weight, seen[:4])
         return branch.text("]}}</tool_call><|im_end|>", light)
     return branch.text("}}</tool_call><|im_end|>", light)
 
@@ -90,31 +124,31 @@ def glance_tree(scene: Scene, rng: random.Random, *, questions: int, second: int
     """A glance with tools (or, one in four, without): answers, calls, and answers after a call's crop."""
     size = scene.image.size
     tools = rng.random() < 0.75
-    tree = Tree(_root(glance(scene, rng), tools), [])
+    seen = glance(scene, rng)
+    tree = Tree(_root(seen, tools), [])
     asked = rng.sample(scene.questions, min(questions, len(scene.questions)))
     for question in asked:
         if tools and rng.random() < CALLS:
             name = _pick_tool(question, size, rng)
             box = asked_box(question.evidence, size, (MARGIN,) * 4) if name == "zoom_crop" else None
-            branch = _call(_ask(question), name, box, weight=1.0, decision=OPEN)
+            at = looks(scene, question, seen, 4, own=False)
+            branch = _call(_ask(question), name, box, at, weight=1.0, decision=OPEN)
             branch.topic = "box" if box else ""
         else:
             coarse = question.kind == "coarse"
             topic = "coarse_glance" if coarse else ""
             weight = 1.0 if coarse else UNREADABLE
             decision = OPEN if tools else 0.05
-            branch = _answer(_ask(question), question.answer, decision=decision, weight=weight, topic=topic)
+            n = len(_tokens(question.answer))
+            at = looks(scene, question, seen, n, own=False) if coarse else []
+            branch = _answer(_ask(question), question, at, decision=decision, weight=weight, topic=topic)
         tree.branches.append(branch)
     if tools:
         fine = [q for q in scene.questions if q.kind == "fine"]
         for question in rng.sample(fine, min(second, len(fine))):
             box = asked_box(question.evidence, size, _jitter(rng, 4, 24))
-            branch = _call(_ask(question), "zoom_crop", box, weight=0.0, decision=0.0)
-            branch.text("\n<|im_start|>user\n").picture(crop(scene, box, rng))
-            branch.text("<|im_end|>\n<|im_start|>assistant\n")
-            tree.branches.append(
-                _answer(branch, question.answer, decision=0.05, weight=1.0, topic="fine_crop")
-            )
+            branch = _call(_ask(question), "zoom_crop", box, [], weight=0.0, decision=0.0)
+            tree.branches.append(_then(branch, scene, question, crop(scene, box, rng), topic="fine_crop"))
         if rng.random() < 0.1:
             tree.branches.append(_whole_again(scene, rng))
     return tree
@@ -124,32 +158,41 @@ def _whole_again(scene: Scene, rng: random.Random) -> Branch:
     """Any question after `full_res` or `resize`."""
     question = rng.choice(scene.questions)
     name = rng.choice(("full_res", "full_res", "resize"))
-    branch = _call(_ask(question), name, None, weight=0.0, decision=0.0)
+    branch = _call(_ask(question), name, None, [], weight=0.0, decision=0.0)
     size = scene.image.size
-    shown = full(scene) if name == "full_res" else window(
-        scene, (0, 0, *size), fit(size, 0.5**0.5), rng.choice(RESAMPLE), whole=True
-    )  # fmt: skip
+    if name == "full_res":
+        return _then(branch, scene, question, full(scene), topic=f"{question.kind}_again")
+    shown = window(scene, (0, 0, *size), fit(size, 0.5**0.5), rng.choice(RESAMPLE), whole=True)
+    readable = question.kind == "coarse"
+    return _then(branch, scene, question, shown, topic="coarse_again" if readable else "", sure=readable)
+
+
+def _then(branch: Branch, scene: Scene, question: Question, shown: Window, *, topic: str, sure: bool = True) -> Branch:
+    """`branch`, a call, then what it showed and the answer from it; unless `sure`, it weighs less."""
     branch.text("\n<|im_start|>user\n").picture(shown).text("<|im_end|>\n<|im_start|>assistant\n")
-    readable = name == "full_res" or question.kind == "coarse"
-    topic = f"{question.kind}_again" if readable else ""
-    return _answer(branch, question.answer, decision=0.05, weight=1.0 if readable else 0.3, topic=topic)
+    at = looks(scene, question, shown, len(_tokens(question.answer)), own=True) if sure else []
+    return _answer(branch, question, at, decision=0.05, weight=1.0 if sure else 0.3, topic=topic)
 
 
 def full_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
     """The whole picture in full detail, no tools: every question has its answer."""
     asked = sorted(scene.questions, key=lambda q: (q.kind == "coarse") - rng.random())[:questions]
-    branches = [
-        _answer(_ask(q), q.answer, decision=0.05, weight=1.0, topic=f"{q.kind}_full") for q in asked
-    ]
-    return Tree(_root(full(scene), tools=False), branches)
+    seen = full(scene)
+    tree = Tree(_root(seen, tools=False), [])
+    for q in asked:
+        at = looks(scene, q, seen, len(_tokens(q.answer)), own=False)
+        tree.branches.append(_answer(_ask(q), q, at, decision=0.05, weight=1.0, topic=f"{q.kind}_full"))
+    return tree
 
 
 def crop_tree(scene: Scene, rng: random.Random) -> Tree:
     """A crop alone, and the question that it answers: the cheapest way to learn to say what stands there."""
     question = rng.choice([q for q in scene.questions if q.kind == "fine"])
     box = asked_box(question.evidence, scene.image.size, _jitter(rng, 4, 24))
-    branch = _answer(_ask(question), question.answer, decision=0.05, weight=1.0, topic="fine_alone")
-    return Tree(_root(crop(scene, box, rng), tools=False), [branch])
+    seen = crop(scene, box, rng)
+    at = looks(scene, question, seen, len(_tokens(question.answer)), own=False)
+    branch = _answer(_ask(question), question, at, decision=0.05, weight=1.0, topic="fine_alone")
+    return Tree(_root(seen, tools=False), [branch])
 
 
 @dataclass(frozen=True)
@@ -161,6 +204,7 @@ class Mix:
     fulls: int
     questions: int = 8
     second: int = 3
+    groups: int = 1  # of wide trees of like length: less padding
 
     def __call__(self, rng: random.Random) -> list[Lesson]:
         trees = [crop_tree(draw_scene(rng, "train"), rng) for _ in range(self.crops)]
@@ -169,14 +213,17 @@ class Mix:
             for _ in range(self.glances)
         ]
         wide += [full_tree(draw_scene(rng, "train"), rng, questions=self.questions + 4) for _ in range(self.fulls)]
-        return [weave(group) for group in (trees, wide) if group]
+        wide.sort(key=lambda tree: len(tree.root.ids) + sum(len(branch.ids) for branch in tree.branches))
+        size = -(-len(wide) // self.groups)
+        return [weave(group) for group in (trees, *(wide[i : i + size] for i in range(0, len(wide), size))) if group]
 
 
 class Answering:
-    """Loss of a lesson: the weighted answers, and the cells' labels kept beside them."""
+    """Loss of a lesson: the weighted answers, and beside them the cells' labels and where the model looks."""
 
-    def __init__(self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, cells: float) -> None:
-        self.model, self.heads, self.cells = model, heads, cells
+    def __init__(self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, *, cells: float, gaze: float) -> None:
+        """`cells`, `gaze`: weights of what stands beside the answers."""
+        self.model, self.heads, self.cells, self.gaze = model, heads, cells, gaze
         tokenizer = build_tokenizer()
         self._image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._coordinates = torch.full((len(tokenizer),), float("nan"))
@@ -186,19 +233,23 @@ class Answering:
 
     def __call__(self, lessons: list[Lesson]) -> tuple[torch.Tensor, dict[str, float]]:
         total, weight = torch.zeros(()), 0.0
-        cells_loss = torch.zeros(())
+        beside = torch.zeros(())
         hits: dict[str, list[bool]] = {}
         figures: dict[str, float] = {}
         for lesson in lessons:
-            logits, targets, weights, branches, seen = self._forward(lesson)
+            with Gaze(self.model.model.language_model) as gaze:
+                logits, targets, weights, branches, seen = self._forward(lesson)
             losses = F.cross_entropy(logits, targets, reduction="none")
             total = total + (losses * weights).sum()
             weight += float(weights.sum())
             loss, figures = self.heads(seen, lesson.sight)
-            cells_loss = cells_loss + loss / len(lessons)
+            beside = beside + self.cells * loss / len(lessons)
+            if self.gaze:
+                astray, figures["gaze"] = gaze.astray(lesson)
+                beside = beside + self.gaze * astray / len(lessons)
             self._judge(lesson.topics, self._right(logits.argmax(-1), targets), weights, branches, hits)
         figures |= {topic: sum(right) / len(right) for topic, right in hits.items()}
-        return total / weight + self.cells * cells_loss, figures
+        return total / weight + beside, figures
 
     def _forward(self, lesson: Lesson) -> tuple[torch.Tensor, ...]:
         inner = self.model.model
@@ -220,13 +271,17 @@ class Answering:
         return logits, lesson.ids[row, column], lesson.weights[row, column], branches, seen.pooler_output
 
     def _right(self, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Whether each token is right; a coordinate also if it is off by so little that the evidence stays in the box."""
+        """Whether each token is right; a coordinate also if it is off by so little that the box holds the evidence."""
         near = (self._coordinates[said] - self._coordinates[wanted]).abs() <= 2 * COORDINATE_STEP
         return (said == wanted) | near
 
     @staticmethod
     def _judge(
-        topics: list[str], right: torch.Tensor, weights: torch.Tensor, branches: torch.Tensor, hits: dict[str, list[bool]]
+        topics: list[str],
+        right: torch.Tensor,
+        weights: torch.Tensor,
+        branches: torch.Tensor,
+        hits: dict[str, list[bool]],
     ) -> None:
         judged = weights == 1.0
         wrong = set(branches[judged & ~right].tolist())

@@ -1,7 +1,7 @@
 """The embedded checkpoint's make: its tokenizer, its chat template, its processor, its configuration.
 
-A Qwen3-VL *architecture* at a five-hundredth of the smallest released size, so that transformers, verl and vLLM load it by name.
-A visual token stands for 16 x 16 pixels (patch 8, merge 2).
+A Qwen3-VL *architecture* at a five-hundredth of the smallest released size, so that transformers, verl and vLLM load
+it by name. A visual token stands for 16 x 16 pixels (patch 8, merge 2).
 """
 
 from __future__ import annotations

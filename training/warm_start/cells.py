@@ -33,7 +33,7 @@ RESAMPLE = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling
 
 @dataclass(frozen=True)
 class Labels:
-    """For n cells. 0 means none in every class; -1 (in `chars`, `ordinals`, `keys`) that the window does not show enough to know."""
+    """For n cells. 0 means none in every class; -1 (in `chars`, `ordinals`, `keys`) that it cannot be known here."""
 
     chars: np.ndarray  # (n, PLACES) index into CHARS + 1
     ordinals: np.ndarray  # (n, PLACES) place in the string + 1
@@ -48,15 +48,26 @@ class Window:
 
     pixels: np.ndarray  # (height, width, 3) uint8, sides divide by CELL
     labels: Labels
+    box: Rect  # what of the scene it shows, in the scene's pixels
 
     @property
     def grid(self) -> tuple[int, int]:
         """Patches down and across."""
         return self.pixels.shape[0] // PATCH, self.pixels.shape[1] // PATCH
 
+    def cells_in(self, area: Rect) -> tuple[int, ...]:
+        """The cells that show some of `area` (pixels of the scene)."""
+        height, width, _ = self.pixels.shape
+        scale = (width / (self.box[2] - self.box[0]), height / (self.box[3] - self.box[1]))
+        x0, x1 = ((area[i] - self.box[0]) * scale[0] / CELL for i in (0, 2))
+        y0, y1 = ((area[i] - self.box[1]) * scale[1] / CELL for i in (1, 3))
+        rows = range(max(0, int(y0)), min(height // CELL - 1, int(y1)) + 1)
+        columns = range(max(0, int(x0)), min(width // CELL - 1, int(x1)) + 1)
+        return tuple(row * (width // CELL) + column for row in rows for column in columns)
+
 
 def patches(pixels: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 to (patches, 3 * PATCH * PATCH) float32 in the order and scale of Qwen's image processor."""
+    """(height, width, 3) uint8 to (patches, 3 * PATCH * PATCH) float32, in order and scale as Qwen's image processor."""
     height, width, _ = pixels.shape
     rows, columns = height // CELL, width // CELL
     cut = pixels.reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)
@@ -83,7 +94,9 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
     n = columns * rows
     chars, ordinals = np.zeros((n, PLACES), np.int64), np.zeros((n, PLACES), np.int64)
     keys = np.zeros((n, len(KEYS)), np.float32)
-    fine = [(q.evidence, [i for i, key in enumerate(KEYS) if key in q.text]) for q in scene.questions if q.kind == "fine"]
+    fine = [
+        (q.evidence, [i for i, key in enumerate(KEYS) if key in q.text]) for q in scene.questions if q.kind == "fine"
+    ]
     for glyph in scene.glyphs:
         cx, cy = (glyph.box[0] + glyph.box[2]) / 2, (glyph.box[1] + glyph.box[3]) / 2
         x, y = (cx - box[0]) * scale[0], (cy - box[1]) * scale[1]
@@ -101,7 +114,7 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
     for region in scene.regions:
         x0, x1 = ((region.box[i] - box[0]) * scale[0] / CELL for i in (0, 2))
         y0, y1 = ((region.box[i] - box[1]) * scale[1] / CELL for i in (1, 3))
-        # A coloured area holds the cells whose middle it covers; a shape, being small, each cell it enters by a quarter.
+        # A coloured area holds the cells whose middle it covers; a shape, being small, those it enters by a quarter.
         reach = 0.5 if region.color else 0.25
         down = slice(max(0, round(y0 + 0.5 - reach)), max(0, round(y1 - 0.5 + reach)))
         across = slice(max(0, round(x0 + 0.5 - reach)), max(0, round(x1 - 0.5 + reach)))
@@ -113,7 +126,7 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
         keys[:] = -1
     if min(scale) < LEGIBLE:
         chars[:], ordinals[:] = -1, -1
-    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys))
+    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys), box)
 
 
 def glance(scene: Scene, rng: random.Random) -> Window:

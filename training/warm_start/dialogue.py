@@ -1,11 +1,12 @@
 """Many questions about one picture as one sequence: a root with the picture, and a branch for each question.
 
-A branch sees the root and itself, never its siblings, at the positions that it would have alone: the model learns from the very
-inputs that it meets in use, and the picture is paid for once.
+A branch sees the root and itself, never its siblings, at the positions that it would have alone: the model learns from
+the very inputs that it meets in use, and the picture is paid for once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,20 +19,32 @@ from .reading import Sight, pack
 IGNORED = 0.0
 
 
+@dataclass(frozen=True)
+class Look:
+    """Where a token is read from: cells of the root's picture, or of the branch's own last one."""
+
+    own: bool
+    area: tuple[int, ...]  # the cells of the evidence
+    spot: tuple[int, ...]  # of these, the ones of this token's own character; the area where it has none
+
+
 @dataclass
 class Branch:
-    """Tokens with what each weighs in the loss (as a target), and the pictures among them."""
+    """Tokens with what each weighs in the loss (as a target) and where it is read from, and the pictures among them."""
 
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    looks: list[Look | None] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     topic: str = ""
     """What its figure is called, such as `fine_full`; the judged tokens are those that weigh 1."""
 
-    def text(self, text: str, weight: float = IGNORED) -> Branch:
+    def text(self, text: str, weight: float = IGNORED, looks: Sequence[Look] = ()) -> Branch:
+        """Adds `text`; of `looks` there is one a token, or none."""
         ids = build_tokenizer()(text, add_special_tokens=False)["input_ids"]
         self.ids += ids
         self.weights += [weight] * len(ids)
+        self.looks += list(looks) if len(looks) == len(ids) else [None] * len(ids)
         return self
 
     def picture(self, window: Window) -> Branch:
@@ -40,6 +53,7 @@ class Branch:
         self.text("<|vision_start|>")
         self.ids += [tokenizer.convert_tokens_to_ids("<|image_pad|>")] * cells
         self.weights += [IGNORED] * cells
+        self.looks += [None] * cells
         self.windows.append(window)
         return self.text("<|vision_end|>")
 
@@ -48,6 +62,14 @@ class Branch:
 class Tree:
     root: Branch
     branches: list[Branch]
+
+
+def _picture(branch: Branch) -> int:
+    """Index of the first cell of the branch's last picture."""
+    image = build_tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    last = len(branch.ids) - 1 - branch.ids[::-1].index(image)
+    height, width = (side // CELL for side in branch.windows[-1].pixels.shape[:2])
+    return last - height * width + 1
 
 
 def _positions(branch: Branch, start: int) -> tuple[np.ndarray, int]:
@@ -79,6 +101,8 @@ class Lesson:
     sources: torch.Tensor  # (trees, tokens): index of that predecessor
     branch: torch.Tensor  # (trees, tokens): number of the branch, -1 elsewhere
     topics: list[str]  # by number of the branch
+    lookers: torch.Tensor  # (looks, 2): tree and index of a token that looks for the next one
+    looked_at: torch.Tensor  # (looks, 2, tokens): True at the tokens of the area, and of the spot
     sight: Sight
 
 
@@ -95,6 +119,8 @@ def weave(trees: list[Tree]) -> Lesson:
     number = np.full((n, length), -1, np.int64)
     topics: list[str] = []
     windows: list[Window] = []
+    lookers: list[tuple[int, int]] = []
+    looked_at: list[np.ndarray] = []
     for t, tree in enumerate(trees):
         root = len(tree.root.ids)
         ids[t, :root] = tree.root.ids
@@ -114,6 +140,14 @@ def weave(trees: list[Tree]) -> Lesson:
             number[t, start:end] = len(topics)
             topics.append(branch.topic)
             windows += branch.windows
+            for i, look in enumerate(branch.looks):
+                if look:
+                    first = start + _picture(branch) if look.own else _picture(tree.root)
+                    there = np.zeros((2, length), bool)
+                    there[0, [first + cell for cell in look.area]] = True
+                    there[1, [first + cell for cell in look.spot]] = True
+                    lookers.append((t, sources[t, start + i]))
+                    looked_at.append(there)
             start = end
     return Lesson(
         torch.from_numpy(ids),
@@ -123,5 +157,7 @@ def weave(trees: list[Tree]) -> Lesson:
         torch.from_numpy(sources),
         torch.from_numpy(number),
         topics,
+        torch.tensor(lookers, dtype=torch.long).reshape(-1, 2),
+        torch.from_numpy(np.stack(looked_at) if looked_at else np.zeros((0, 2, length), bool)),
         pack(windows),
     )

@@ -1,7 +1,7 @@
 """The training loop: stages of steps, lessons drawn ahead in a second process, everything resumable.
 
-The lesson of step i of a stage depends on the seed, the stage and i alone: an interrupted run goes on with the very pictures
-that it would have seen.
+The lesson of step i of a stage depends on the seed, the stage and i alone: an interrupted run goes on with the very
+pictures that it would have seen.
 """
 
 from __future__ import annotations
@@ -38,11 +38,16 @@ class Stage:
     warmup: int = 50
     floor: float = 0.02
     decay_from: float = 0.0
+    pace: float = 0.4  # of the vision tower, beside a language model that learns
+    cells: float = 0.3  # weight of the cells' labels beside the answers
+    gaze: float = 0.0  # weight of where the model looks
 
     def scale(self, step: int) -> float:
         """The learning rates' factor at `step`."""
         done = step / self.steps
-        fall = 1.0 if done < self.decay_from else 1 - (1 - self.floor) * (done - self.decay_from) / (1 - self.decay_from)
+        fall = (
+            1.0 if done < self.decay_from else 1 - (1 - self.floor) * (done - self.decay_from) / (1 - self.decay_from)
+        )
         return min(1.0, (step + 1) / self.warmup) * fall
 
 

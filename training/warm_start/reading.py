@@ -102,9 +102,7 @@ class CellHeads(nn.Module):
         return loss, figures
 
 
-def _spoken(
-    logits: torch.Tensor, wanted: torch.Tensor, there: torch.Tensor, known: torch.Tensor
-) -> torch.Tensor:
+def _spoken(logits: torch.Tensor, wanted: torch.Tensor, there: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Cross entropy in which the many empty places weigh little beside the few that hold something."""
     empty = known & ~there
     held = F.cross_entropy(logits[there], wanted[there], reduction="sum") / max(1, int(there.sum()))

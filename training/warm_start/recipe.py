@@ -9,6 +9,7 @@ import torch
 
 from .answering import Answering, Mix
 from .architecture import build_model, save_checkpoint
+from .curves import draw_curves
 from .loop import Figures, Run, Stage
 from .optimizer import Trained
 from .reading import CellHeads, print_lesson, reading_lesson
@@ -18,7 +19,19 @@ SEED = 7
 PRINT = Stage("print", print_lesson, steps=1000, muon=1.2e-2, adamw=2e-3, decay_from=0.5, floor=0.4)
 READ = Stage("read", reading_lesson, steps=600, muon=6e-3, adamw=1.5e-3, floor=0.4)
 SAY = Stage("say", Mix(crops=24, glances=4, fulls=1), steps=400, muon=8e-3, adamw=1.5e-3, floor=0.6)
-LOOK = Stage("look", Mix(crops=8, glances=9, fulls=5), steps=1200, muon=5e-3, adamw=1e-3, decay_from=0.3)
+LOOK = Stage(
+    "look",
+    Mix(crops=6, glances=8, fulls=5, questions=14, second=1, groups=2),
+    steps=1100,
+    muon=8e-3,
+    adamw=1.5e-3,
+    warmup=20,
+    decay_from=0.4,
+    pace=0.6,
+    cells=0.5,
+    gaze=0.3,
+)
+
 
 Report = Callable[[str, int, int, Figures], None]
 
@@ -33,8 +46,15 @@ def warm_start(
 ) -> Path:
     """Trains the embedded model from nothing, or goes on with what `out` holds; returns the checkpoint's folder.
 
-    `out` gets `metrics.jsonl` (a line every 20 steps), `state.pt` (to go on from) and `checkpoint/`.
+    `out` gets `metrics.jsonl` (a line every 20 steps), `curves.png`, `state.pt` (to go on from) and `checkpoint/`.
     """
+
+    def told(stage: str, step: int, steps: int, figures: Figures) -> None:
+        if step % 200 == 0 or step == steps:
+            draw_curves(out)
+        if report:
+            report(stage, step, steps, figures)
+
     model = build_model(0)
     torch.manual_seed(1)
     heads = CellHeads(model.config.vision_config.out_hidden_size)
@@ -46,14 +66,14 @@ def warm_start(
                 stage,
                 lambda sight: heads(tower(sight.patches, grid_thw=sight.grid).pooler_output, sight),
                 [Trained(tower), Trained(heads)],
-                report=report,
+                report=told,
             )
         else:
             run.stage(
                 stage,
-                Answering(model, heads, cells=0.3),
-                [Trained(tower, pace=0.4), Trained(model), Trained(heads)],
-                report=report,
+                Answering(model, heads, cells=stage.cells, gaze=stage.gaze),
+                [Trained(tower, pace=stage.pace), Trained(model), Trained(heads)],
+                report=told,
             )
     folder = out / "checkpoint"
     save_checkpoint(model, folder)

@@ -1,6 +1,6 @@
 """The sheet that scenes are drawn on: colours, shapes and text, each remembered with the place where it stands.
 
-Everything is drawn with Pillow and its own bundled font, so that one seed gives the same bytes wherever the same Pillow runs.
+Everything is drawn with Pillow and its own bundled font: one seed gives the same bytes wherever the same Pillow runs.
 """
 
 from __future__ import annotations
