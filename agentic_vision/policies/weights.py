@@ -20,16 +20,13 @@ from typing import Any
 from ..errors import ConfigError, PolicyError
 from ..qwen_tokens import QwenVL
 from ..token_family import Coordinates
-from .without_compiler import without_compiler
 
 try:
     import torch
+    import transformers
     from safetensors.torch import load_file
-
-    with without_compiler():
-        import transformers
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-        from transformers.utils.hub import cached_file
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.utils.hub import cached_file
 except ImportError as error:
     raise ConfigError.missing_extra("local", "A model with local weights") from error
 
@@ -69,7 +66,7 @@ def load_weights(
     """
     place = _checked_device(device)
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
-    with _quiet(), without_compiler():
+    with _quiet():
         try:
             config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             if config.model_type not in COORDINATES:

@@ -67,7 +67,7 @@ class Window:
 
 
 def patches(pixels: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 to (patches, 3 * PATCH * PATCH) float32, in order and scale as Qwen's image processor."""
+    """(height, width, 3) uint8 to (patches, 3 * PATCH * PATCH) float32, in order and scale as of Qwen's processor."""
     height, width, _ = pixels.shape
     rows, columns = height // CELL, width // CELL
     cut = pixels.reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)
