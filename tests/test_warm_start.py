@@ -34,6 +34,7 @@ from agentic_vision.training.warm_start.cells import CHARS, cut, full, glance, p
 from agentic_vision.training.warm_start.dialogue import Tree, weave  # noqa: E402
 from agentic_vision.training.warm_start.gaze import HEADS, LAYER, Gaze  # noqa: E402
 from agentic_vision.training.warm_start.loop import Run, Stage  # noqa: E402
+from agentic_vision.training.warm_start.muon import Muon  # noqa: E402
 from agentic_vision.training.warm_start.optimizer import Trained  # noqa: E402
 from agentic_vision.training.warm_start.reading import CellHeads, pack  # noqa: E402
 from agentic_vision.training.warm_start.recipe import LOOK, PRINT, warm_start  # noqa: E402
@@ -295,3 +296,25 @@ def test_looks_fall_on_the_characters_that_are_said():
             assert len(spots) == len(question.answer)
             for char, (cell,) in zip(question.answer, spots, strict=True):
                 assert CHARS.index(char) + 1 in shown.labels.chars[cell]
+
+
+def test_muon_is_torch_s_own_in_another_precision():
+    start = [torch.randn(shape, generator=torch.Generator().manual_seed(1)) for shape in ((8, 24), (24, 8), (8, 24))]
+    trained = []
+    for make in (
+        lambda params: Muon(params, lr=1e-2, weight_decay=0.02),
+        lambda params: torch.optim.Muon(
+            params, lr=1e-2, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+        ),
+    ):
+        params = [torch.nn.Parameter(p.clone()) for p in start]
+        optimizer = make(params)
+        noise = torch.Generator().manual_seed(2)
+        for _ in range(4):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=noise)
+            optimizer.step()
+        trained.append(params)
+    for ours, theirs, before in zip(*trained, start, strict=True):
+        moved = (theirs - before).norm()
+        assert (ours - theirs).norm() < 0.02 * moved

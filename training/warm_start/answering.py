@@ -26,8 +26,12 @@ CALLS = 0.57
 that takes the likelier action (temperature 0) looks before it answers."""
 OPEN = 0.15
 """Weight of the tokens that decide: what they should be cannot be known."""
+COARSE = 3.0
+"""Weight of a coarse answer's token: it has one where a number has three and a box four."""
 UNREADABLE = 0.03
 """Weight of a fine answer given from a glance: enough to keep its form, not enough to learn noise."""
+JUDGED = 1.0
+"""Tokens of this weight and more have to be right for a branch to be right."""
 WIDE = 0.6
 """Evidence over more than this share of the picture is no place to look at."""
 MARGIN = 14.0
@@ -89,7 +93,7 @@ def _answer(
     branch.topic = topic
     branch.text("<think>", 0.01).text(ANSWER_THOUGHT, decision).text("</think>", 0.05).text("<answer>", 0.05)
     branch.text(question.answer, weight, seen[: len(_tokens(question.answer))])
-    return branch.text("</answer>", weight).text("<|im_end|>", 0.05)
+    return branch.text("</answer>", 1.0).text("<|im_end|>", 0.05)
 
 
 def _tokens(text: str) -> list[int]:
@@ -137,7 +141,7 @@ def glance_tree(scene: Scene, rng: random.Random, *, questions: int, second: int
         else:
             coarse = question.kind == "coarse"
             topic = "coarse_glance" if coarse else ""
-            weight = 1.0 if coarse else UNREADABLE
+            weight = COARSE if coarse else UNREADABLE
             decision = OPEN if tools else 0.05
             n = len(_tokens(question.answer))
             at = looks(scene, question, seen, n, own=False) if coarse else []
@@ -171,7 +175,11 @@ def _then(branch: Branch, scene: Scene, question: Question, shown: Window, *, to
     """`branch`, a call, then what it showed and the answer from it; unless `sure`, it weighs less."""
     branch.text("\n<|im_start|>user\n").picture(shown).text("<|im_end|>\n<|im_start|>assistant\n")
     at = looks(scene, question, shown, len(_tokens(question.answer)), own=True) if sure else []
-    return _answer(branch, question, at, decision=0.05, weight=1.0 if sure else 0.3, topic=topic)
+    return _answer(branch, question, at, decision=0.05, weight=_weight(question) if sure else 0.3, topic=topic)
+
+
+def _weight(question: Question) -> float:
+    return COARSE if question.kind == "coarse" else 1.0
 
 
 def full_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
@@ -181,7 +189,7 @@ def full_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
     tree = Tree(_root(seen, tools=False), [])
     for q in asked:
         at = looks(scene, q, seen, len(_tokens(q.answer)), own=False)
-        tree.branches.append(_answer(_ask(q), q, at, decision=0.05, weight=1.0, topic=f"{q.kind}_full"))
+        tree.branches.append(_answer(_ask(q), q, at, decision=0.05, weight=_weight(q), topic=f"{q.kind}_full"))
     return tree
 
 
@@ -195,6 +203,52 @@ def crop_tree(scene: Scene, rng: random.Random) -> Tree:
     return Tree(_root(seen, tools=False), [branch])
 
 
+def part_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
+    """A part of the scene, from one thing alone to most of it: what is found among few is later found among many."""
+    near = [q for q in scene.questions if q.subject]
+    subject = rng.choice(near).subject
+    assert subject is not None
+    box = _around(subject, scene.image.size, rng)
+    half = rng.random() < 0.4
+    tools = rng.random() < 0.4
+    span = (box[2] - box[0], box[3] - box[1])
+    scale = max(0.5 if half else 1.0, (64 * 64 / (span[0] * span[1])) ** 0.5)
+    seen = window(scene, box, fit(span, scale), rng.choice(RESAMPLE), whole=False)
+    tree = Tree(_root(seen, tools), [])
+    inside = [q for q in near if q.subject and _holds(box, q.subject) and (tools or not half or q.kind == "coarse")]
+    for question in rng.sample(inside, min(questions, len(inside))):
+        lost = half and question.kind == "fine"
+        if tools and (lost or rng.random() < CALLS):
+            x0, y0, x1, y1 = question.evidence
+            evidence = (x0 - box[0], y0 - box[1], x1 - box[0], y1 - box[1])
+            asked = asked_box(evidence, span, (MARGIN,) * 4)
+            at = looks(scene, question, seen, 4, own=False)
+            branch = _call(_ask(question), "zoom_crop", asked, at, weight=1.0, decision=0.0 if lost else OPEN)
+            branch.topic = "part_box"
+        else:
+            at = looks(scene, question, seen, len(_tokens(question.answer)), own=False)
+            decision = OPEN if tools else 0.05
+            topic = f"part_{question.kind}"
+            branch = _answer(_ask(question), question, at, decision=decision, weight=_weight(question), topic=topic)
+        tree.branches.append(branch)
+    return tree
+
+
+def _around(subject: Rect, size: tuple[int, int], rng: random.Random) -> Rect:
+    """A box of whole pixels that holds `subject`, of anything between its size and three quarters of the picture."""
+    sides = []
+    for low, high, side in ((subject[0], subject[2], size[0]), (subject[1], subject[3], size[1])):
+        length = min(side, max(high - low + 6, rng.uniform(0.2, 0.75) * side))
+        start = rng.uniform(max(0, high + 2 - length), min(side - length, max(0, low - 2)))
+        sides.append((round(max(0, start)), round(min(side, start + length))))
+    (x0, x1), (y0, y1) = sides
+    return x0, y0, x1, y1
+
+
+def _holds(box: Rect, inner: Rect) -> bool:
+    return box[0] <= inner[0] + 2 and box[1] <= inner[1] + 2 and box[2] >= inner[2] - 2 and box[3] >= inner[3] - 2
+
+
 @dataclass(frozen=True)
 class Mix:
     """What an answering lesson is made of (trees a step)."""
@@ -205,6 +259,7 @@ class Mix:
     questions: int = 8
     second: int = 3
     groups: int = 1  # of wide trees of like length: less padding
+    parts: int = 0
 
     def __call__(self, rng: random.Random) -> list[Lesson]:
         trees = [crop_tree(draw_scene(rng, "train"), rng) for _ in range(self.crops)]
@@ -213,6 +268,8 @@ class Mix:
             for _ in range(self.glances)
         ]
         wide += [full_tree(draw_scene(rng, "train"), rng, questions=self.questions + 4) for _ in range(self.fulls)]
+        wide += [part_tree(draw_scene(rng, "train"), rng, questions=6) for _ in range(self.parts)]
+        wide = [tree for tree in wide if tree.branches]
         wide.sort(key=lambda tree: len(tree.root.ids) + sum(len(branch.ids) for branch in tree.branches))
         size = -(-len(wide) // self.groups)
         return [weave(group) for group in (trees, *(wide[i : i + size] for i in range(0, len(wide), size))) if group]
@@ -222,7 +279,7 @@ class Answering:
     """Loss of a lesson: the weighted answers, and beside them the cells' labels and where the model looks."""
 
     def __init__(self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, *, cells: float, gaze: float) -> None:
-        """`cells`, `gaze`: weights of what stands beside the answers."""
+        """`cells`, `gaze`: weights of what stands beside the answers; without `cells` the tower does not learn."""
         self.model, self.heads, self.cells, self.gaze = model, heads, cells, gaze
         tokenizer = build_tokenizer()
         self._image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -253,7 +310,8 @@ class Answering:
 
     def _forward(self, lesson: Lesson) -> tuple[torch.Tensor, ...]:
         inner = self.model.model
-        seen = inner.visual(lesson.sight.patches, grid_thw=lesson.sight.grid)
+        with torch.set_grad_enabled(self.cells > 0 and torch.is_grad_enabled()):
+            seen = inner.visual(lesson.sight.patches, grid_thw=lesson.sight.grid)
         embeds = inner.get_input_embeddings()(lesson.ids)
         pictures = lesson.ids == self._image
         embeds = embeds.masked_scatter(pictures[..., None], seen.pooler_output)
@@ -283,7 +341,7 @@ class Answering:
         branches: torch.Tensor,
         hits: dict[str, list[bool]],
     ) -> None:
-        judged = weights == 1.0
+        judged = weights >= JUDGED
         wrong = set(branches[judged & ~right].tolist())
         for number in set(branches[judged].tolist()):
             if topics[number]:

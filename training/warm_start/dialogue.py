@@ -37,7 +37,7 @@ class Branch:
     looks: list[Look | None] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     topic: str = ""
-    """What its figure is called, such as `fine_full`; the judged tokens are those that weigh 1."""
+    """What its figure is called, such as `fine_full`; the judged tokens are those that weigh 1 or more."""
 
     def text(self, text: str, weight: float = IGNORED, looks: Sequence[Look] = ()) -> Branch:
         """Adds `text`; of `looks` there is one a token, or none."""

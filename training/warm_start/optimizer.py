@@ -8,13 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from .muon import Muon
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A module that learns, at `pace` times the stage's rates."""
+    """A module that learns, at `pace` times the stage's rates; its queries' and keys' norms `sharpen` times faster.
+
+    These few numbers bound how sharply attention can choose; at the rates of the rest they would be the last to learn.
+    """
 
     module: nn.Module
     pace: float = 1.0
+    sharpen: float = 1.0
 
 
 class Optimizers:
@@ -30,16 +36,16 @@ class Optimizers:
             flat = [p for name, p in new if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
             ids = {id(p) for p in flat}
             matrices.append({"params": flat, "pace": part.pace})
-            rest.append({"params": [p for _, p in new if id(p) not in ids], "pace": part.pace})
+            left = [(name, p) for name, p in new if id(p) not in ids]
+            norms = [p for name, p in left if part.sharpen != 1 and ("q_norm" in name or "k_norm" in name)]
+            ids |= {id(p) for p in norms}
+            rest.append({"params": [p for _, p in left if id(p) not in ids], "pace": part.pace})
+            rest.append({"params": norms, "pace": part.pace * part.sharpen})
         self._parameters = [p for group in matrices + rest for p in group["params"]]
-        self._muon = torch.optim.Muon(
-            [group for group in matrices if group["params"]],
-            lr=muon,
-            momentum=0.95,
-            weight_decay=0.02,
-            adjust_lr_fn="match_rms_adamw",
+        self._muon = Muon([group for group in matrices if group["params"]], lr=muon, weight_decay=0.02)
+        self._adamw = torch.optim.AdamW(
+            [group for group in rest if group["params"]], lr=adamw, betas=(0.9, 0.98), weight_decay=0.0
         )
-        self._adamw = torch.optim.AdamW(rest, lr=adamw, betas=(0.9, 0.98), weight_decay=0.0)
         self._rates = (muon, adamw)
 
     def step(self, scale: float) -> float:

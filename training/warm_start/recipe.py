@@ -19,17 +19,29 @@ SEED = 7
 PRINT = Stage("print", print_lesson, steps=1000, muon=1.2e-2, adamw=2e-3, decay_from=0.5, floor=0.4)
 READ = Stage("read", reading_lesson, steps=600, muon=6e-3, adamw=1.5e-3, floor=0.4)
 SAY = Stage("say", Mix(crops=24, glances=4, fulls=1), steps=400, muon=8e-3, adamw=1.5e-3, floor=0.6)
+FIND = Stage(
+    "find",
+    Mix(crops=4, glances=2, fulls=0, questions=10, second=2, parts=32, groups=4),
+    steps=280,
+    muon=8e-3,
+    adamw=2e-3,
+    floor=0.7,
+    pace=0.0,
+    cells=0.0,
+    gaze=0.5,
+    sharpen=6,
+    anew=True,
+)
 LOOK = Stage(
     "look",
-    Mix(crops=6, glances=8, fulls=5, questions=14, second=1, groups=2),
-    steps=1100,
-    muon=8e-3,
-    adamw=1.5e-3,
-    warmup=20,
-    decay_from=0.4,
-    pace=0.6,
-    cells=0.5,
+    Mix(crops=0, glances=8, fulls=4, questions=14, second=1, parts=8, groups=4),
+    steps=600,
+    muon=5e-3,
+    adamw=1e-3,
+    warmup=30,
+    decay_from=0.2,
     gaze=0.3,
+    sharpen=4,
 )
 
 
@@ -38,7 +50,7 @@ Report = Callable[[str, int, int, Figures], None]
 
 def warm_start(
     out: Path,
-    stages: tuple[Stage, ...] = (PRINT, READ, SAY, LOOK),
+    stages: tuple[Stage, ...] = (PRINT, READ, SAY, FIND, LOOK),
     seed: int = SEED,
     *,
     ahead: int = 6,
@@ -69,10 +81,13 @@ def warm_start(
                 report=told,
             )
         else:
+            if stage.anew and not run.begun(stage):
+                model.model.language_model.load_state_dict(build_model(0).model.language_model.state_dict())
+            tower_too = [Trained(tower, pace=stage.pace), Trained(heads)] if stage.cells else []
             run.stage(
                 stage,
                 Answering(model, heads, cells=stage.cells, gaze=stage.gaze),
-                [Trained(tower, pace=stage.pace), Trained(model), Trained(heads)],
+                [*tower_too, Trained(model, sharpen=stage.sharpen)],
                 report=told,
             )
     folder = out / "checkpoint"

@@ -40,8 +40,8 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         evidence = sheet.text(place, number, font, ink, bold=rng.random() < 0.3, spacing=rng.choice((0, 0, 0.5, 1)))
         corner = corner_of((x + w / 2, y + h / 2), size)
         fine = [f"What number is on the {color} card?", f"What number is on the card with the {shape}?"]
-        sheet.ask(f"What shape is on the {color} card?", shape, "coarse", box)
-        sheet.ask(f"What color is the card with the {shape}?", color, "coarse", box)
+        sheet.ask(f"What shape is on the {color} card?", shape, "coarse", box, box)
+        sheet.ask(f"What color is the card with the {shape}?", color, "coarse", box, box)
         if corner:
             sheet.ask(f"Where is the {color} card?", corner, "coarse", box)
             alone = sum(corner_of(((b[0] + b[2]) / 2, (b[1] + b[3]) / 2), size) == corner for b in boxes) == 1
@@ -50,7 +50,7 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
                 fine.append(f"What number is on the {corner} card?")
                 sheet.ask(f"What color is the {corner} card?", color, "coarse", box)
         for text in fine:
-            sheet.ask(text, number, "fine", evidence)
+            sheet.ask(text, number, "fine", evidence, None if corner and corner in text else box)
     sheet.ask("How many cards are there?", str(n), "coarse", (0, 0, width, height))
     scene = sheet.finish()
     taken = [corner_of(((b[0] + b[2]) / 2, (b[1] + b[3]) / 2), size, margin=0.0) for b in boxes]

@@ -54,9 +54,12 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         boxes.append(hull([bar, value_box, code_box]))
         names = [f"{color} bar"]
         names += ["tallest bar"] * (i == tallest) + ["shortest bar"] * (i == shortest)
+        top_end = hull([value_box, (bar[0], bar[1], bar[2], min(bar[1] + 14, bottom))])
+        foot = hull([code_box, (bar[0], max(bar[1], bottom - 14), bar[2], bottom)])
         for name in names:
-            sheet.ask(f"What is the value of the {name}?", str(value), "fine", value_box)
-            sheet.ask(f"What is the label of the {name}?", code, "fine", code_box)
+            named = name.startswith(color)
+            sheet.ask(f"What is the value of the {name}?", str(value), "fine", value_box, top_end if named else None)
+            sheet.ask(f"What is the label of the {name}?", code, "fine", code_box, foot if named else None)
     whole = hull(boxes)
     sheet.ask("How many bars are there?", str(n), "coarse", whole)
     sheet.ask("What color is the tallest bar?", colors[tallest], "coarse", boxes[tallest])

@@ -53,12 +53,17 @@ class Region:
 
 @dataclass(frozen=True)
 class Question:
-    """A question of a scene. `evidence` is the smallest box (pixels) that has to be seen to answer it."""
+    """A question of a scene. `evidence` is the box (pixels) that the answer is read from.
+
+    `subject` is what else has to be seen to know that it is the one asked for, such as the card around the number; None
+    where that takes the whole picture ("the tallest bar").
+    """
 
     text: str
     answer: str
     kind: Literal["coarse", "fine"]
     evidence: Rect
+    subject: Rect | None = None
 
 
 @dataclass
@@ -153,11 +158,18 @@ class Sheet:
             raise ValueError(f"{shape!r} is none of the shapes {SHAPES}")
         self.region(box, shape=shape)
 
-    def ask(self, text: str, answer: str, kind: Literal["coarse", "fine"], evidence: Rect) -> None:
+    def ask(
+        self,
+        text: str,
+        answer: str,
+        kind: Literal["coarse", "fine"],
+        evidence: Rect,
+        subject: Rect | None = None,
+    ) -> None:
         width, height = self.size
         x0, y0, x1, y1 = evidence
         inside = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
-        self.scene.questions.append(Question(text, answer, kind, inside))
+        self.scene.questions.append(Question(text, answer, kind, inside, subject))
 
     def finish(self) -> Scene:
         return self.scene

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .ink import COLORS, Rect, Scene, Sheet, Split, corner_of, ink_for, paper, pick_code, text_size
+from .ink import COLORS, Rect, Scene, Sheet, Split, corner_of, hull, ink_for, paper, pick_code, text_size
 
 
 def _rooms(rng: random.Random, area: Rect, n: int) -> list[Rect]:
@@ -61,7 +61,8 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
             px, py = rng.uniform(x0 + 4, x1 - side - 4), y1 - side - 3 if y1 - label[3] < 30 else label[3] + 4
             sheet.shape("star", (px, py, px + side, py + side), ink)
             names.append("room with the star")
-            sheet.ask("What color is the room with the star?", color, "coarse", box)
+            pin = (px - 6, py - 6, px + side + 6, py + side + 6)
+            sheet.ask("What color is the room with the star?", color, "coarse", box, pin)
             corner = corner_of((px + side / 2, py + side / 2), size)
             if corner:
                 sheet.ask("Where is the star?", corner, "coarse", (px, py, px + side, py + side))
@@ -71,8 +72,12 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         if corners.count(corners[i]) == 1 and corner_of(((x0 + x1) / 2, (y0 + y1) / 2), size):
             names.append(f"{corners[i]} room")
             sheet.ask(f"What color is the {corners[i]} room?", color, "coarse", box)
+        around = (label[0] - 6, label[1] - 6, label[2] + 6, label[3] + 6)
         for name in names:
-            sheet.ask(f"What is the label of the {name}?", code, "fine", label)
+            subject = around if name.startswith(color) else None
+            if name.endswith("star"):
+                subject = hull([around, pin])
+            sheet.ask(f"What is the label of the {name}?", code, "fine", label, subject)
     # A door: a gap in the outer wall.
     gap = rng.uniform(area[0] + 12, area[2] - 30)
     sheet.draw.line((gap, area[3], gap + 14, area[3]), fill=background, width=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .ink import COLORS, Rect, Scene, Sheet, Split, ink_for, pick_number, pick_pairs, reserved, text_size
+from .ink import COLORS, Rect, Scene, Sheet, Split, hull, ink_for, pick_number, pick_pairs, reserved, text_size
 
 WORDS = (
     "BREAD", "MILK", "EGGS", "TEA", "RICE", "SOAP", "PEARS", "PLUMS", "SALT", "JAM", "OATS", "CORN", "FISH", "HAM",
@@ -52,14 +52,14 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         boxes.append(sheet.text((x1 - 6, y), _money(price), font, ink, anchor="right", bold=bold))
     line = top + n * pitch + 2
     sheet.draw.line((x0 + 5, line, x1 - 5, line), fill=ink)
-    sheet.text((x0 + 6, line + 4), "TOTAL", font, ink, bold=True)
+    word = sheet.text((x0 + 6, line + 4), "TOTAL", font, ink, bold=True)
     total = sheet.text((x1 - 6, line + 4), _money(sum(prices)), font, ink, anchor="right", bold=bold)
-    sheet.ask("What is the total?", _money(sum(prices)), "fine", total)
+    sheet.ask("What is the total?", _money(sum(prices)), "fine", total, hull([word, total]))
     sheet.ask("What is the price of the first item?", _money(prices[0]), "fine", boxes[0])
     sheet.ask("What is the price of the last item?", _money(prices[-1]), "fine", boxes[-1])
     sheet.ask("How many items are on the receipt?", str(n), "coarse", (x0, top, x1, line))
-    sheet.ask("What color is the logo?", color, "coarse", logo)
-    sheet.ask("What shape is the logo?", shape, "coarse", logo)
+    sheet.ask("What color is the logo?", color, "coarse", logo, logo)
+    sheet.ask("What shape is the logo?", shape, "coarse", logo, logo)
     left = height - 3 - (line + 4 + font * 1.3)
     stamped = left > 26 and rng.random() < 0.6
     if stamped:
@@ -69,6 +69,6 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         stamp = rng.choice([name for name in COLORS if name != color])
         sheet.draw.ellipse(ring, outline=sheet.tint(stamp), width=5)
         sheet.region(ring, color=stamp)
-        sheet.ask("What color is the stamp?", stamp, "coarse", ring)
+        sheet.ask("What color is the stamp?", stamp, "coarse", ring, ring)
     sheet.ask("Is there a stamp on the receipt?", "yes" if stamped else "no", "coarse", (x0, 3, x1, height - 3))
     return sheet.finish()
