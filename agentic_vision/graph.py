@@ -78,7 +78,7 @@ class Loop:
     async def glance(self, state: State) -> State:
         """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
         id = state.get("id") or uuid.uuid4().hex
-        run = self.runs.held(id) or self.runs.open(id, state.get("images", []))
+        run = self.runs.start(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
         records = [SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources]

@@ -48,30 +48,35 @@ class Runs:
         self._asked.pop(id, None)
         self._reopened.pop(id, None)
 
-    def open(self, id: str, paths: Sequence[str]) -> Run:
-        """A run on images that are read from `paths`. Raises `ImageError`."""
-        run = self._reopened[id] = Run(tuple(Source.open(path) for path in paths))
-        while len(self._reopened) > KEPT:
-            self._reopened.popitem(last=False)
-        return run
-
-    def held(self, id: str) -> Run | None:
-        """The run of this id, where this process has it."""
-        return self._asked.get(id) or self._reopened.get(id)
+    def start(self, id: str, paths: Sequence[str]) -> Run:
+        """The run that `begin` holds, else a new one on images that are read from `paths`. Raises `ImageError`."""
+        # Never one reopened before: whoever starts the graph may use an id again, with other images.
+        return self._asked.get(id) or self._kept(id, _opened(paths))
 
     def get(self, id: str, records: Sequence[SourceRecord]) -> Run:
         """The run of this id; in another process than it began in, its sources are opened again.
 
         Raises `ConfigError` where they were not files, or have changed since.
         """
-        run = self.held(id)
+        run = self._asked.get(id) or self._reopened.get(id)
         if run is None:
             try:
-                run = self.open(id, [record.label for record in records])
+                run = _opened([record.label for record in records])
             except ImageError as error:
                 raise ConfigError(f"{error}; to go on, pass the question's images to resume()") from error
-            check_same(run.sources, records)
+            check_same(run.sources, records)  # before it is kept: the next to ask for it must be refused as well
+            self._kept(id, run)
         return run
+
+    def _kept(self, id: str, run: Run) -> Run:
+        self._reopened[id] = run
+        while len(self._reopened) > KEPT:
+            self._reopened.popitem(last=False)
+        return run
+
+
+def _opened(paths: Sequence[str]) -> Run:
+    return Run(tuple(Source.open(path) for path in paths))
 
 
 def check_same(sources: Sequence[Source], records: Sequence[SourceRecord]) -> None:

@@ -89,8 +89,10 @@ def test_a_file_that_changed_is_noticed(path):
     with pytest.raises(RuntimeError):
         VisionAgent(Breaking(RuntimeError()), checkpointer=stored).ask(path, "Which number?", thread_id="one")
     Image.new("RGB", (1200, 900)).save(path)
-    with pytest.raises(ConfigError, match="not the images"):
-        VisionAgent(Breaking(None), checkpointer=stored).resume("one")
+    agent = VisionAgent(Breaking(None), checkpointer=stored)
+    for _ in range(2):  # and not only the first time
+        with pytest.raises(ConfigError, match="not the images"):
+            agent.resume("one")
 
 
 def test_threads_are_one_question_each(path):
@@ -112,6 +114,15 @@ def test_the_graph_runs_by_itself_on_paths(path):
         asyncio.run(agent.graph.ainvoke({"question": "Which number?", "images": ["nowhere.png"]}))
     with pytest.raises(ConfigError, match="both"):
         asyncio.run(agent.graph.ainvoke({"question": "Which number?"}))
+
+
+def test_an_id_that_is_used_again_on_the_graph_has_its_new_images(path, tmp_path):
+    other = tmp_path / "other.png"
+    Image.new("RGB", (300, 200)).save(other)
+    graph = VisionAgent(ScriptedPolicy([ANSWER])).graph
+    for image in (path, other):
+        state = asyncio.run(graph.ainvoke({"id": "one", "question": "Which number?", "images": [str(image)]}))
+        assert [source["label"] for source in state["sources"]] == [str(image)]
 
 
 def test_the_graph_is_glance_think_look():
