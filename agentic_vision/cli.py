@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def ask(
     *images, question = images_and_question
     if not question.strip():
         raise ConfigError('the question is empty: put it last, in quotes, such as "What is the total?"')
-    if Path(question).is_file():
+    if os.path.isfile(question):  # pathlib's raises where the question is longer than a file's name may be
         raise ConfigError(f"the question is missing ({question} is a file): put it last, in quotes")
     if not images:
         raise ConfigError('there is no image: agentic-vision ask picture.png "What is the total?"')

@@ -97,6 +97,11 @@ def test_no_answer_is_exit_code_1(picture: Path, says: list[str]) -> None:
     assert shown.stdout.startswith("no answer: turn limit")
 
 
+def test_a_question_may_be_long(picture: Path, says: list[str]) -> None:
+    says += [write(answer="7")]
+    assert run("ask", picture, "What is the total of all that was bought? " * 20).exit_code == 0
+
+
 def test_ask_writes_a_trace(picture: Path, says: list[str], tmp_path: Path) -> None:
     says += [write(answer="41.70")]
     result = run("ask", picture, "What is the total?", "--trace", tmp_path / "trace.html")
