@@ -170,7 +170,7 @@ class VisionAgent:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
 
         A row that fails, for a broken image say, is a result with the stop reason `POLICY_FAILED` and the
-        error in its trajectory's `detail`.
+        error in its trajectory's `detail`. Raises `ConfigError` for a concurrency below 1.
         """
         return sync.run(self.abatch(rows, concurrency=concurrency))
 
@@ -181,6 +181,8 @@ class VisionAgent:
         concurrency: int = 16,
     ) -> list[Result]:
         """`batch`, for async callers."""
+        if concurrency < 1:
+            raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
         waiting = enumerate(rows)
         results: dict[int, Result] = {}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .agent import VisionAgent
 from .errors import ConfigError, PolicyError
@@ -64,9 +64,12 @@ def evaluate(
     if not strategies:
         raise ConfigError(f"no strategy is given: choose from {', '.join(STRATEGIES)}")
     names = list(dict.fromkeys(strategies))
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: give the questions to be asked at once, 1 or more")
     plans = {
-        (row.id, strategy): plan(strategy, row, size=Source.open(row.images[0]).size, share=resize, seed=seed)
+        (row.id, strategy): plan(strategy, row, size=size, share=resize, seed=seed)
         for row in rows
+        for size in [Source.open(row.images[0]).size]  # once a row: it reads the file
         for strategy in names
     }
     folder = _open_folder(
@@ -127,7 +130,7 @@ def _alike(asked: Iterable[tuple[Row, Plan]]) -> Iterator[list[tuple[Row, Plan]]
 def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -> Iterator[Outcome]:
     """One batch through the agent."""
     start = time.perf_counter()
-    results = agent.batch([(list(row.images), row.question) for row, _ in group])
+    results = agent.batch([(list(row.images), row.question) for row, _ in group], concurrency=len(group))
     seconds = (time.perf_counter() - start) / len(group)
     for (row, how), result in zip(group, results, strict=True):
         if result.stop_reason is StopReason.POLICY_FAILED:  # no answer of the model's: neither scored nor kept
@@ -177,4 +180,7 @@ def _read(path: Path) -> list[Outcome]:
     kept = whole[: whole.rfind(b"\n") + 1]
     if len(kept) < len(whole):
         path.write_bytes(kept)
-    return [Outcome.model_validate_json(line) for line in kept.splitlines()]
+    try:
+        return [Outcome.model_validate_json(line) for line in kept.splitlines()]
+    except ValidationError as error:
+        raise ConfigError(f"{path} holds lines that are no outcomes: give a fresh folder") from error

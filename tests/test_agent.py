@@ -376,6 +376,8 @@ def test_a_batch_asks_side_by_side_but_not_more_than_allowed(picture):
 
     assert len(VisionAgent(Slow([])).batch([(picture, "?")] * 9, concurrency=3)) == 9
     assert most == 3
+    with pytest.raises(ConfigError, match="concurrency=0"):
+        VisionAgent(Slow([])).batch([(picture, "?")], concurrency=0)
 
 
 def test_the_seed_reaches_the_policy_and_a_question_may_have_its_own(picture):

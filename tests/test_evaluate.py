@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from pathlib import Path
@@ -173,6 +174,33 @@ def test_a_folder_is_not_continued_with_another_policy(rows: list[Row], tmp_path
     evaluate(rows[:2], policy(), ["glance"], tmp_path / "out", name="one")
     with pytest.raises(ConfigError, match="other policy: give a fresh folder"):
         evaluate(rows[:2], policy(), ["glance"], tmp_path / "out", name="two")
+
+
+def test_a_folder_with_broken_outcomes_is_told(rows: list[Row], tmp_path: Path) -> None:
+    evaluate(rows[:1], policy(), ["glance"], tmp_path / "out")
+    with (tmp_path / "out" / "trajectories.jsonl").open("a") as log:
+        log.write("{}\n")
+    with pytest.raises(ConfigError, match="no outcomes: give a fresh folder"):
+        evaluate(rows[:1], policy(), ["glance"], tmp_path / "out")
+
+
+def test_as_many_questions_are_asked_at_once_as_the_batch_is_large(rows: list[Row], tmp_path: Path) -> None:
+    running = most = 0
+
+    class Slow(ScriptedPolicy):
+        async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return await super().reply(conversation, seed=seed)
+
+    many = [row.model_copy(update={"id": f"{row.id}-{copy}"}) for copy in range(2) for row in rows]
+    evaluate(many, Slow(honest, family="pocket"), ["glance"], tmp_path / "out", batch_size=len(many))
+    assert most == len(many) == 20
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        evaluate(rows, policy(), ["glance"], tmp_path / "other", batch_size=0)
 
 
 def test_a_policy_that_fails_is_not_scored_and_what_was_answered_is_kept(rows: list[Row], tmp_path: Path) -> None:
