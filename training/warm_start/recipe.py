@@ -17,12 +17,11 @@ from .reading import CellHeads, print_lesson, reading_lesson
 SEED = 7
 
 PRINT = Stage("print", print_lesson, steps=1000, muon=1.2e-2, adamw=2e-3, decay_from=0.5, floor=0.4)
-READ = Stage("read", reading_lesson, steps=600, muon=6e-3, adamw=1.5e-3, floor=0.4)
-SAY = Stage("say", Mix(crops=24, glances=4, fulls=1), steps=400, muon=8e-3, adamw=1.5e-3, floor=0.6)
+READ = Stage("read", reading_lesson, steps=1100, muon=8e-3, adamw=1.5e-3, decay_from=0.3, floor=0.1)
 FIND = Stage(
     "find",
     Mix(crops=4, glances=2, fulls=0, questions=10, second=2, parts=32, groups=4),
-    steps=280,
+    steps=240,
     muon=8e-3,
     adamw=2e-3,
     floor=0.7,
@@ -34,13 +33,13 @@ FIND = Stage(
 )
 LOOK = Stage(
     "look",
-    Mix(crops=0, glances=8, fulls=4, questions=14, second=1, parts=8, groups=4),
-    steps=600,
-    muon=5e-3,
-    adamw=1e-3,
+    Mix(crops=6, glances=5, fulls=2, questions=14, second=2, parts=16, groups=4),
+    steps=800,
+    muon=6e-3,
+    adamw=1.5e-3,
     warmup=30,
-    decay_from=0.2,
-    gaze=0.3,
+    decay_from=0.3,
+    gaze=0.5,
     sharpen=4,
 )
 
@@ -50,7 +49,7 @@ Report = Callable[[str, int, int, Figures], None]
 
 def warm_start(
     out: Path,
-    stages: tuple[Stage, ...] = (PRINT, READ, SAY, FIND, LOOK),
+    stages: tuple[Stage, ...] = (PRINT, READ, FIND, LOOK),
     seed: int = SEED,
     *,
     ahead: int = 6,
