@@ -419,6 +419,25 @@ def test_a_model_that_fails_says_so_and_goes_on(qwen3: Path) -> None:
     assert ask(policy, "y", user("?", GLANCE)) == alone
 
 
+def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
+    qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    first = ask(policy, "x", user("?", GLANCE))
+    turns = (user("?", GLANCE), said(first), user("Sure?"))
+
+    def broken(_ids: Any) -> str:
+        raise RuntimeError("no such id")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy._batcher._encoder, "decode", broken)
+        with pytest.raises(PolicyError, match="no such id"):
+            ask(policy, "x", *turns)
+    unharmed = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    assert ask(unharmed, "x", user("?", GLANCE)) == first
+    assert ask(policy, "x", *turns) == ask(unharmed, "x", *turns)
+
+
 def test_a_conversation_longer_than_the_model_can_read(qwen3: Path) -> None:
     policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=64)
     with pytest.raises(PolicyError, match="at most 4096: show it fewer"):

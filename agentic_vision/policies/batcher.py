@@ -76,6 +76,8 @@ class Batcher:
         except BaseException as error:  # nobody may be left waiting for a thread that is gone
             with self._change:
                 self._thread, lost = None, [*self._waiting, *self._running.values()]
+                for row in self._running:  # its cache may have grown past the pieces that it is known to hold
+                    row.session.clear()
                 self._waiting.clear()
                 self._running.clear()
                 self._decoder.clear()
@@ -164,10 +166,11 @@ class Batcher:
         for row in given_up:
             row.session.clear()
             del self._running[row]
-        replies = [(request, self._reply(row, request)) for row in done if (request := self._running.pop(row))]
+        replies = [(row, self._reply(row, self._running[row])) for row in done]
         self._sessions.trim()
-        for request, reply in replies:
-            _settle(request.future, reply)
+        # Out of `_running` only with a reply in hand: whoever is in neither place waits for ever.
+        for row, reply in replies:
+            _settle(self._running.pop(row).future, reply)
 
     def _reply(self, row: Row, request: _Request) -> Reply:
         """Note in the session what the cache holds now. The last sampled token is not in it yet."""
