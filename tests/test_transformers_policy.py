@@ -376,11 +376,16 @@ def test_cancelling_a_request_leaves_the_others_alone(qwen3: Path) -> None:
     async def with_a_quitter() -> Reply:
         stays = asyncio.create_task(policy.reply(Conversation(id="stays", messages=(user("?", GLANCE),))))
         goes = asyncio.create_task(policy.reply(Conversation(id="goes", messages=(user("??", GLANCE),))))
-        await asyncio.sleep(0.02)
+        while 2 not in watch.rows[1:]:  # until both are being decoded
+            await asyncio.sleep(0.001)
         goes.cancel()
         return await stays
 
-    assert asyncio.run(with_a_quitter()) == alone
+    with watching(policy) as watch:
+        assert asyncio.run(with_a_quitter()) == alone
+    assert alone.output_tokens == 40  # of which the last are decoded alone
+    assert watch.rows[-1] == 1
+    assert policy._sessions.get("goes").size == 0
 
 
 def test_a_broken_image_fails_its_own_request_only(policy: TransformersPolicy, tmp_path: Path) -> None:
