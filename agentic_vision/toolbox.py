@@ -7,6 +7,7 @@ broken, each comes back as an observation with a typed failure whose message tel
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,11 +109,8 @@ class Toolbox:
         """
         tool = self.tools.get(call.name)
         if tool is not None:
-            try:
+            with contextlib.suppress(Exception):  # wrong arguments, or an author's validator that broke: `run` tells
                 arguments = tool.arguments.model_validate(call.arguments)
-            except ValidationError:
-                pass
-            else:
                 image = getattr(arguments, "image", None) or shown
                 return call.name, arguments.model_copy(update={"image": image}).model_dump_json()
         return call.name, repr(sorted(call.arguments.items()))
@@ -163,11 +161,7 @@ class Toolbox:
             said = " ".join(f"{part.rstrip('.')}." for part in parts)
             raise _RefusedError(FailureKind.TOOL_RAISED, f"{tool.name}: {said}") from error
         except Exception as error:
-            raise _RefusedError(
-                FailureKind.TOOL_RAISED,
-                f"{tool.name} failed ({type(error).__name__}: {str(error)[:300]}). "
-                "Try other arguments or another tool, or answer with what you have seen.",
-            ) from error
+            raise _broke(tool, error) from error
         return _checked(tool, result, look)
 
 
@@ -208,6 +202,16 @@ def _validated(tool: VisualTool, call: ToolCall) -> BaseModel:
             FailureKind.BAD_ARGUMENTS,
             f"{tool.name}: {wrong}. Its arguments: {', '.join(takes) or 'none'}. {_ADVICE}",
         ) from error
+    except Exception as error:  # from a validator that the tool's author wrote
+        raise _broke(tool, error) from error
+
+
+def _broke(tool: VisualTool, error: Exception) -> _RefusedError:
+    return _RefusedError(
+        FailureKind.TOOL_RAISED,
+        f"{tool.name} failed ({type(error).__name__}: {str(error)[:300]}). "
+        "Try other arguments or another tool, or answer with what you have seen.",
+    )
 
 
 def _looked_at(tool: VisualTool, arguments: BaseModel, look: Look) -> View:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import pytest
 from PIL import Image
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agentic_vision import (
     Box,
@@ -272,6 +272,21 @@ def test_whatever_a_tool_raises_is_a_failure(tool):
     failure = run([tool], tool.name).failure
     assert failure.kind is FailureKind.TOOL_RAISED
     assert "or answer" in failure.message
+
+
+def _breaks(value: int) -> int:
+    raise KeyError(value)
+
+
+@visual_tool
+def checks_badly(view: View, digit: Annotated[int, AfterValidator(_breaks)]) -> str:
+    """Have a validator that breaks."""
+
+
+def test_what_a_validator_raises_is_a_failure_too():
+    assert run([checks_badly], "checks_badly", {"digit": 7}).failure.kind is FailureKind.TOOL_RAISED
+    call = ToolCall(id="call_1", name="checks_badly", arguments={"digit": 7})
+    assert Toolbox.of([checks_badly]).fingerprint(call, 1) == ("checks_badly", "[('digit', 7)]")
 
 
 @visual_tool
