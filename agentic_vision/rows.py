@@ -53,7 +53,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     Raises `ConfigError`, with the line's number, where a line is no row or an id comes twice, and for no
     rows.
     """
-    path = Path(path) / "rows.jsonl" if Path(path).is_dir() else Path(path)
+    path = Path(path) / "rows.jsonl" if os.path.isdir(path) else Path(path)
     rows: list[Row] = []
     seen: set[str] = set()
     try:

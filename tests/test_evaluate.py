@@ -258,6 +258,12 @@ def test_a_file_that_holds_no_rows_is_told_by_line(tmp_path: Path, text: str, co
         read_rows(path)
 
 
+def test_a_file_that_cannot_be_there_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.jsonl", "x" * 300):
+        with pytest.raises(ConfigError, match=r"cannot read .*give a JSONL file"):
+            read_rows(path)
+
+
 def test_a_folder_of_rows_is_as_good_as_their_file(rows: list[Row], tmp_path: Path) -> None:
     assert read_rows(tmp_path) == rows
 

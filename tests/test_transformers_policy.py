@@ -498,7 +498,9 @@ class TestLoading:
         with pytest.raises(ConfigError, match=r"pip install 'agentic-vision\[local\]'"):
             TransformersPolicy.load(qwen3)
 
-    @pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", Path("nowhere"), "a/b/c"])
+    @pytest.mark.parametrize(
+        "path", ["/nowhere/at/all", "./nowhere", Path("nowhere"), "a/b/c", "~nobody9/x", "/" + 300 * "x"]
+    )
     def test_no_such_folder(self, path: str | Path) -> None:
         with pytest.raises(ConfigError, match="there is no checkpoint folder"):
             TransformersPolicy.load(path)

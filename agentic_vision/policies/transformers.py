@@ -12,6 +12,7 @@ images. Replies that are asked for at the same time are decoded in one batch. Ne
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -139,14 +140,15 @@ class TransformersPolicy:
 
 def _checked_name(name_or_path: str | Path) -> str:
     """A checkpoint folder that exists, or what may be a name on the hub."""
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    # os.path's questions are answered with no, where pathlib's raise: for `~nobody`, or a name that is too long.
+    path = Path(os.path.expanduser(name_or_path))
+    if os.path.isdir(path):
         if not (path / "config.json").is_file():
             raise ConfigError(f"{path} is not a checkpoint folder: it has no config.json")
         return str(path)
     name = str(name_or_path)
     hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name)
-    if isinstance(name_or_path, Path) or path.exists() or not hub_name:
+    if isinstance(name_or_path, Path) or os.path.exists(path) or not hub_name:
         raise ConfigError(
             f"there is no checkpoint folder {path}: give one, or a hub name like Qwen/Qwen3-VL-2B-Instruct"
         )
