@@ -108,12 +108,13 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of the file's bytes; for an image or an array, of its mode, size and pixels."""
+        """SHA-256, in hex, of the file's bytes; for an image or an array, of its mode, size, palette and pixels."""
         if self._data is not None:
             return hashlib.sha256(self._data).hexdigest()
         assert self._given is not None
         head = f"{self._given.mode} {self.size[0]}x{self.size[1]} ".encode()
-        return hashlib.sha256(head + self._given.tobytes()).hexdigest()
+        palette = bytes(self._given.getpalette() or ())
+        return hashlib.sha256(head + palette + self._given.tobytes()).hexdigest()
 
     def pixels(self, box: Box, size: tuple[int, int]) -> Image.Image:
         """The window `box` (upright source pixels, inside the source) at `size` (width, height), as RGB.

@@ -63,6 +63,13 @@ def test_every_way_to_give_the_same_picture(tmp_path: Path) -> None:
     assert Source.open(sources[0]) is sources[0]
 
 
+def test_images_that_differ_in_their_palettes_alone_are_others() -> None:
+    red, blue = Image.new("P", (4, 4)), Image.new("P", (4, 4))
+    red.putpalette([255, 0, 0])
+    blue.putpalette([0, 0, 255])
+    assert Source.open(red).digest != Source.open(blue).digest
+
+
 def test_a_later_change_of_the_users_image_does_not_reach_the_source() -> None:
     image, array = picture(), np.asarray(picture()).copy()
     sources = Source.open(image), Source.open(array)
