@@ -166,7 +166,8 @@ def _boxes(outcome: Outcome) -> list[bool]:
 
 
 def _covers(step: Observation, evidence: Box) -> bool:
-    return step.view is not None and step.view.box.contains(evidence)
+    # The evidence lies on the first image.
+    return step.view is not None and step.view.source == 0 and step.view.box.contains(evidence)
 
 
 def _tokens_ratio(outcomes: Sequence[Outcome]) -> float | None:

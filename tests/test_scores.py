@@ -110,6 +110,14 @@ def test_a_box_covers_only_when_all_of_the_evidence_is_inside() -> None:
     assert scores.call_ratio == 1.0
 
 
+def test_a_box_on_another_image_covers_no_evidence() -> None:
+    turn, seen = zoom(1, (30, 30, 70, 60))
+    assert isinstance(seen, Observation)
+    assert seen.view is not None
+    elsewhere = seen.model_copy(update={"view": seen.view.model_copy(update={"source": 1})})
+    assert score([outcome(turn, elsewhere)]).box_covers_evidence == 0
+
+
 def test_boxes_are_counted_on_fine_questions_only() -> None:
     assert score([outcome(*zoom(1, (30, 30, 70, 60)), kind="coarse")]).box_covers_evidence is None
 
