@@ -169,8 +169,8 @@ class VisionAgent:
     ) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
 
-        A row that fails, for a broken image say, is a result with the stop reason `POLICY_FAILED` and the
-        error in its trajectory's `detail`. Raises `ConfigError` for a concurrency below 1.
+        A row that fails, for a broken image or because it is no such pair, is a result with the stop reason
+        `POLICY_FAILED` and the error in its trajectory's `detail`. Raises `ConfigError` for a concurrency below 1.
         """
         return sync.run(self.abatch(rows, concurrency=concurrency))
 
@@ -187,17 +187,19 @@ class VisionAgent:
         results: dict[int, Result] = {}
 
         async def worker() -> None:
-            for number, (images, question) in waiting:
-                results[number] = await self._asked(images, question)
+            for number, row in waiting:
+                results[number] = await self._asked(row)
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(concurrency):
                 workers.create_task(worker())
         return [results[number] for number in sorted(results)]
 
-    async def _asked(self, images: Images, question: str) -> Result:
+    async def _asked(self, row: object) -> Result:
         """The result of one row; an error becomes one."""
+        question: Any = ""
         try:
+            images, question = _pair(row)
             return await self.aask(images, question)
         except Exception as error:
             # Our own errors say what to mend; of others the type is half of the message.
@@ -266,6 +268,14 @@ def _listed(images: Images) -> list[ImageLike | Source]:
     if not listed:
         raise ConfigError("there is no image: give one, or a list of them")
     return listed
+
+
+def _pair(row: object) -> tuple[Any, Any]:
+    """The images and the question of a row of a batch."""
+    if isinstance(row, list | tuple) and len(row) == 2:
+        return row[0], row[1]
+    what = f"{type(row).__name__} of {len(row)}" if isinstance(row, list | tuple) else type(row).__name__
+    raise ConfigError(f"a row is a pair (image or list of images, question) and this one is a {what}: give both")
 
 
 def _policy(policy: Policy | str | None) -> Policy:

@@ -362,6 +362,16 @@ def test_a_batch_keeps_the_order_and_outlives_its_failures(picture):
     assert "question" in results[3].trajectory.detail
 
 
+def test_a_row_that_is_no_pair_fails_alone_and_is_told_what_a_row_is(picture):
+    rows = [(picture, "?"), (picture,), "??", {"image": picture, "question": "?"}, (picture, "?", 1), [picture, "?"]]
+    results = VisionAgent(ScriptedPolicy([ANSWER])).batch(rows)
+    assert [result.answer for result in results] == ["417", None, None, None, None, "417"]
+    for result, what in zip(results[1:5], ["tuple of 1", "str", "dict", "tuple of 3"], strict=True):
+        assert result.stop_reason is StopReason.POLICY_FAILED
+        told = f"a row is a pair (image or list of images, question) and this one is a {what}: give both"
+        assert result.trajectory.detail == told
+
+
 def test_a_batch_asks_side_by_side_but_not_more_than_allowed(picture):
     running, most = 0, 0
 
