@@ -271,6 +271,11 @@ def test_a_policy_that_fails_is_a_result_with_its_reason(picture):
     assert policy.forgotten == [result.trajectory.id]
 
 
+def test_an_empty_script_is_told(picture):
+    with pytest.raises(ConfigError, match="the script is empty: give ScriptedPolicy one reply or more"):
+        ask([], picture)
+
+
 def test_the_deadline_ends_it(picture):
     started = time.perf_counter()
     result = VisionAgent(Failing(seconds=60), deadline=0.05).ask(picture, "Which number?")

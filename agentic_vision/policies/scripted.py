@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..errors import ConfigError
 from ..policy import Conversation, PromptStyle, Reply
 from ..visual_tokens import Family, family
 
@@ -43,6 +44,8 @@ class ScriptedPolicy:
 
 def _in_order(replies: Sequence[str | Reply]) -> Script:
     def script(conversation: Conversation) -> str | Reply:
+        if not replies:
+            raise ConfigError("the script is empty: give ScriptedPolicy one reply or more, or a function")
         said = sum(message.role == "assistant" for message in conversation.messages)
         return replies[min(said, len(replies) - 1)]
 
