@@ -72,7 +72,7 @@ class VisionAgent:
         self.toolbox = Toolbox.of(tools)
         self.policy = _policy(policy)
         self.seed = seed
-        self._runs = Runs()
+        self._runs = Runs(seed)
         self._stored = checkpointer is not None
         self._loop = Loop(
             policy=self.policy,

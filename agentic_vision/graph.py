@@ -2,7 +2,8 @@
 
 Its state is plain JSON: recipes of views, never pixels, so that any LangGraph checkpointer can store it and
 it can be resumed in another process. Whoever runs the graph itself gives `{"question": ..., "images":
-[paths]}`; its nodes are async (`ainvoke`, `astream`).
+[paths]}`; its nodes are async (`ainvoke`, `astream`). Left before it has stopped, such a question stays in the
+policy's memory until the policy makes room.
 """
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ class Loop:
         """The compiled graph."""
         graph = StateGraph(State)
         # Nodes say themselves where to go (`Command`): a third cheaper a step than conditional edges.
-        graph.add_node("glance", _going_to("think", self.glance), destinations=("think", END))
-        graph.add_node("think", _going_to("look", self.think), destinations=("look", END))
-        graph.add_node("look", _going_to("think", self.look), destinations=("think", END))
+        graph.add_node("glance", self._going_to("think", self.glance), destinations=("think", END))
+        graph.add_node("think", self._going_to("look", self.think), destinations=("look", END))
+        graph.add_node("look", self._going_to("think", self.look), destinations=("think", END))
         graph.add_edge(START, "glance")
         return graph.compile(checkpointer=checkpointer, name="agentic-vision")
 
@@ -237,6 +238,21 @@ class Loop:
             told[several] = specs, system_text(specs, self.policy.style, reduced=self.glance_fraction < 1)
         return told
 
+    def _going_to(self, node: str, work: Callable[[State], Awaitable[State]]) -> Any:
+        """`work` as a node of the graph, after which comes `node`, or the end where it set a stop reason."""
+
+        async def step(state: State) -> Command[str]:
+            update = await work(state)
+            if not update.get("stop"):
+                return Command(update=update, goto=node)
+            id = state.get("id") or update["id"]
+            if not self.runs.holds(id):  # started on the graph itself: here is who knows that it is over
+                self.runs.end(id)
+                self.policy.forget(id)
+            return Command(update=update, goto=END)
+
+        return step
+
     def _run(self, state: State) -> Run:
         return self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
 
@@ -270,13 +286,3 @@ def _all(observations: Sequence[Observation], kind: FailureKind) -> bool:
 
 def _any(observations: Sequence[Observation], kind: FailureKind) -> bool:
     return any(seen.failure and seen.failure.kind is kind for seen in observations)
-
-
-def _going_to(node: str, work: Callable[[State], Awaitable[State]]) -> Any:
-    """`work` as a node of the graph, after which comes `node`, or the end where it set a stop reason."""
-
-    async def step(state: State) -> Command[str]:
-        update = await work(state)
-        return Command(update=update, goto=END if update.get("stop") else node)
-
-    return step

@@ -35,13 +35,18 @@ class Run:
 class Runs:
     """The questions of this process, by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed  # of those that nobody begins
         self._asked: dict[str, Run] = {}
         self._reopened: OrderedDict[str, Run] = OrderedDict()
 
     def begin(self, id: str, run: Run) -> None:
         """Hold `run` until `end`."""
         self._asked[id] = run
+
+    def holds(self, id: str) -> bool:
+        """Whether someone has begun it, who will end it as well."""
+        return id in self._asked
 
     def end(self, id: str) -> None:
         """Let go of it; unknown ids are fine."""
@@ -51,7 +56,7 @@ class Runs:
     def start(self, id: str, paths: Sequence[str]) -> Run:
         """The run that `begin` holds, else a new one on images that are read from `paths`. Raises `ImageError`."""
         # Never one reopened before: whoever starts the graph may use an id again, with other images.
-        return self._asked.get(id) or self._kept(id, _opened(paths))
+        return self._asked.get(id) or self._kept(id, self._opened(paths))
 
     def get(self, id: str, records: Sequence[SourceRecord]) -> Run:
         """The run of this id; in another process than it began in, its sources are opened again.
@@ -61,7 +66,7 @@ class Runs:
         run = self._asked.get(id) or self._reopened.get(id)
         if run is None:
             try:
-                run = _opened([record.label for record in records])
+                run = self._opened([record.label for record in records])
             except ImageError as error:
                 raise ConfigError(f"{error}; to go on, pass the question's images to resume()") from error
             check_same(run.sources, records)  # before it is kept: the next to ask for it must be refused as well
@@ -74,9 +79,8 @@ class Runs:
             self._reopened.popitem(last=False)
         return run
 
-
-def _opened(paths: Sequence[str]) -> Run:
-    return Run(tuple(Source.open(path) for path in paths))
+    def _opened(self, paths: Sequence[str]) -> Run:
+        return Run(tuple(Source.open(path) for path in paths), self._seed)
 
 
 def check_same(sources: Sequence[Source], records: Sequence[SourceRecord]) -> None:

@@ -116,6 +116,20 @@ def test_the_graph_runs_by_itself_on_paths(path):
         asyncio.run(agent.graph.ainvoke({"question": "Which number?"}))
 
 
+def test_a_question_on_the_graph_has_the_agents_seed_and_is_forgotten_when_it_stops(path):
+    seeds = []
+
+    class Recording(ScriptedPolicy):
+        async def reply(self, conversation, *, seed=None):
+            seeds.append(seed)
+            return await super().reply(conversation, seed=seed)
+
+    policy = Recording([FULL, ANSWER])
+    asyncio.run(VisionAgent(policy, seed=7).graph.ainvoke({"question": "Which number?", "images": [str(path)]}))
+    assert seeds == [7, 7]
+    assert policy.conversations == {}
+
+
 def test_an_id_that_is_used_again_on_the_graph_has_its_new_images(path, tmp_path):
     other = tmp_path / "other.png"
     Image.new("RGB", (300, 200)).save(other)
