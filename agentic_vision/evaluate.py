@@ -128,14 +128,15 @@ def _alike(asked: Iterable[tuple[Row, Plan]]) -> Iterator[list[tuple[Row, Plan]]
 
 
 def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -> Iterator[Outcome]:
-    """One batch through the agent."""
+    """One batch through the agent. Raises `PolicyError` for questions that failed, after the others' outcomes."""
     start = time.perf_counter()
     results = agent.batch([(list(row.images), row.question) for row, _ in group], concurrency=len(group))
     seconds = (time.perf_counter() - start) / len(group)
+    failed = []
     for (row, how), result in zip(group, results, strict=True):
         if result.stop_reason is StopReason.POLICY_FAILED:  # no answer of the model's: neither scored nor kept
-            failed = f"question {row.id} failed: {result.trajectory.detail}"
-            raise PolicyError(f"{failed}; what was answered is kept: mend that, then run this again")
+            failed.append(f"question {row.id} failed: {result.trajectory.detail}")
+            continue
         yield Outcome(
             row=row.id,
             strategy=strategy,
@@ -149,6 +150,9 @@ def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -
             seconds=seconds,
             trajectory=result.trajectory,
         )
+    if failed:
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise PolicyError(f"{failed[0]}{others}; what was answered is kept: mend that, then run this again")
 
 
 def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
