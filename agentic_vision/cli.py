@@ -107,11 +107,11 @@ def ask(
 def tools(as_json: JsonOption = False) -> None:
     """List the visual tools that installed packages offer."""
     from .cli_output import show_tools
-    from .toolbox import Toolbox, installed_tools
+    from .toolbox import Toolbox, installed_tools, packages
 
     found = []
-    for name, entry in installed_tools().items():
-        package = entry.dist.name if entry.dist else entry.value
+    for name, points in installed_tools().items():
+        package = packages(points)
         try:
             (tool,) = Toolbox.of([name]).tools.values()
         except Exception as error:  # whatever a package of others raises when it is imported

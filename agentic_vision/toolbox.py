@@ -51,9 +51,17 @@ class _RefusedError(Exception):
         self.failure = Failure(kind=kind, message=message)
 
 
-def installed_tools() -> dict[str, EntryPoint]:
-    """Every tool that an installed package offers, by name, not loaded yet; `.dist` is the package."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+def installed_tools() -> dict[str, tuple[EntryPoint, ...]]:
+    """Every tool that an installed package offers, by name, not loaded yet: several where packages clash."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def packages(points: Iterable[EntryPoint]) -> str:
+    """The names of the packages that these tools come from."""
+    return " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
 
 
 class Toolbox:
@@ -70,7 +78,7 @@ class Toolbox:
     def of(cls, tools: Toolbox | Iterable[str | VisualTool | Callable[..., Any]] | None = None) -> Toolbox:
         """A toolbox of names, tools and plain typed functions; of the default tools for None.
 
-        Raises `ConfigError` for a name that no installed package offers, and for what cannot be a tool.
+        Raises `ConfigError` for a name that no installed package offers or several do, and for what cannot be a tool.
         """
         if isinstance(tools, Toolbox):
             return tools
@@ -171,7 +179,7 @@ def coordinates_help(family: Family) -> str:
     return f"[x0, y0, x1, y1] (left, top, right, bottom), {unit}, relative to the image that is looked at."
 
 
-def _tool(item: str | VisualTool | Callable[..., Any], installed: dict[str, EntryPoint]) -> VisualTool:
+def _tool(item: str | VisualTool | Callable[..., Any], installed: dict[str, tuple[EntryPoint, ...]]) -> VisualTool:
     if isinstance(item, VisualTool):
         return item
     if not isinstance(item, str):
@@ -181,12 +189,15 @@ def _tool(item: str | VisualTool | Callable[..., Any], installed: dict[str, Entr
     if item not in installed:
         known = ", ".join(installed) or "none: install the package, pip install agentic-vision"
         raise ConfigError(f"there is no tool {item!r}; installed are {known}")
+    if len(installed[item]) > 1:
+        raise ConfigError(f"{packages(installed[item])} each have a tool {item!r}: uninstall all but one of them")
+    (point,) = installed[item]
     try:
-        loaded = installed[item].load()
+        loaded = point.load()
     except Exception as error:
-        raise ConfigError(f"the tool {item} cannot be loaded ({installed[item].value}): {error}") from error
+        raise ConfigError(f"the tool {item} cannot be loaded ({point.value}): {error}") from error
     if isinstance(loaded, str):
-        raise ConfigError(f"the tool {item} ({installed[item].value}) is a text, not a function")
+        raise ConfigError(f"the tool {item} ({point.value}) is a text, not a function")
     return _tool(loaded, {})
 
 

@@ -237,6 +237,19 @@ def test_a_broken_tool_does_not_hide_the_others(site: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_a_tool_that_two_packages_have_is_told_with_both_names(site: Path, picture: Path, says: list[str]) -> None:
+    says += [write(answer="7")]
+    plugin(site, "rotate", "agentic_vision.tools.rotate:rotate", group="agentic_vision.tools")
+    result = run("tools", "--json")
+    assert result.exit_code == 0
+    assert "rotate" not in [tool["name"] for tool in json.loads(result.stdout)["tools"]]
+    assert "agentic-vision and their-rotate each have a tool 'rotate': uninstall all but one" in result.stderr
+    asked = run("ask", picture, "What?", "--tools", "rotate")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "agentic-vision and their-rotate each have a tool 'rotate'" in asked.stderr
+    assert run("ask", picture, "What?", "--tools", "zoom_crop").exit_code == 0  # the others work as ever
+
+
 @pytest.mark.usefixtures("picture")
 def test_eval_prints_the_figures_and_leaves_them_in_the_folder(tmp_path: Path, says: list[str]) -> None:
     says += [CROP, write(answer="7")]
