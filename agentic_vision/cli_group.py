@@ -36,6 +36,10 @@ class CommandGroup(TyperGroup):
         except AgenticVisionError as error:
             complain(str(error))
             code = BAD_USAGE
+        except OSError as error:  # a disk that is full, a path that cannot be: nothing that a traceback explains
+            what = f"{error.filename or 'a file'} ({error.strerror or error})"
+            complain(f"cannot read or write {what}: check the path and the room on its disk")
+            code = BAD_USAGE
         except typer.Abort:
             code = NO_ANSWER
         sys.exit(code if isinstance(code, int) else DONE)

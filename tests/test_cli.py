@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -132,6 +133,7 @@ def test_options_reach_the_agent(picture: Path, says: list[str]) -> None:
             "give a file in a folder that exists",
         ),
         (["ask", "{picture}", "What?", "--trace", "{folder}"], "give a file in a folder that exists"),
+        (["ask", "{picture}", "What?", "--trace", "t" * 300], "(File name too long): check the path"),
         (["ask", "{picture}", "What?", "--max-turns", "0"], "see agentic-vision ask --help"),
         (["ask", "{picture}", "What?", "--colour"], "No such option: --colour"),
         (["ask", "{picture}", "What?", "--policy", "{folder}"], "{folder}"),
@@ -248,6 +250,22 @@ def test_a_tool_that_two_packages_have_is_told_with_both_names(site: Path, pictu
     assert (asked.exit_code, asked.stdout) == (2, "")
     assert "agentic-vision and their-rotate each have a tool 'rotate'" in asked.stderr
     assert run("ask", picture, "What?", "--tools", "zoom_crop").exit_code == 0  # the others work as ever
+
+
+@pytest.mark.usefixtures("picture")
+def test_a_disk_that_fills_up_is_one_line(tmp_path: Path, says: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    says += [write(answer="7")]
+    row = {"id": "a", "images": ["picture.png"], "question": "Q?", "answer": "7", "kind": "coarse"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("agentic_vision.evaluate.score", full)
+    result = run("eval", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--strategy", "glance")
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = "cannot read or write a file (No space left on device): check the path and the room on its disk"
+    assert result.stderr == f"agentic-vision: {told}\n"
 
 
 @pytest.mark.usefixtures("picture")
