@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -48,11 +49,17 @@ def test_readmes_python_runs(at_home: Path) -> None:
 
 
 def test_readmes_commands_exist_with_their_options() -> None:
-    command = get_command(app)
-    for line in re.findall(r"agentic-vision (ask|eval|tools) ?([^`&\n]*)", README):
-        name, rest = line
-        options = {option for parameter in command.commands[name].params for option in parameter.opts}  # type: ignore[attr-defined]
-        assert {word for word in shlex.split(rest) if word.startswith("--")} <= options
+    code = re.findall(r"```sh\n(.*?)```", README, re.DOTALL) + re.findall(r"`(agentic-vision [^`\n]+)`", README)
+    said = [shlex.split(line) for text in code for line in re.findall(r"agentic-vision ([^&\n]+)", text)]
+    assert {words[0] for words in said} >= {"ask", "tools", "data", "eval"}
+    for words in said:
+        command: Any = get_command(app)
+        while hasattr(command, "get_command"):  # a group of commands
+            name = words.pop(0)
+            command = command.get_command(None, name)
+            assert command is not None, name
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
 
 
 def test_the_receipt_is_drawn_by_its_script(
