@@ -443,6 +443,26 @@ def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
     assert ask(policy, "x", *turns) == ask(unharmed, "x", *turns)
 
 
+def test_a_fork_where_the_thread_did_not_follow_answers_with_one_of_its_own(
+    qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentic_vision.policies import batcher as module
+
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    batcher = policy._batcher
+    alone = ask(policy, "x", user("?", GLANCE))
+    thread = batcher._thread
+    assert thread is not None
+    thread.join()
+    # What a child finds: a thread that is known and not alive, and what it was asked.
+    batcher._thread = thread
+    batcher._waiting.append(module._Request(Conversation(id="lost", messages=(user("?", GLANCE),)), None))
+    with watching(policy) as watch:
+        assert ask(policy, "y", user("?", GLANCE)) == alone
+    assert set(watch.rows) == {1}
+
+
 def test_a_conversation_longer_than_the_model_can_read(qwen3: Path) -> None:
     policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=64)
     with pytest.raises(PolicyError, match="at most 4096: show it fewer"):

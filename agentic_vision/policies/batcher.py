@@ -63,6 +63,8 @@ class Batcher:
         """The reply to come. Cancelling the future takes the request out of the batch."""
         request = _Request(conversation, seed)
         with self._change:
+            if self._thread is not None and not self._thread.is_alive():  # in a fork, where threads do not follow
+                self._give_up()  # what was asked before it is answered in the other process
             self._waiting.append(request)
             self._change.notify()
             if self._thread is None:
@@ -75,14 +77,19 @@ class Batcher:
             self._serve()
         except BaseException as error:  # nobody may be left waiting for a thread that is gone
             with self._change:
-                self._thread, lost = None, [*self._waiting, *self._running.values()]
-                for row in self._running:  # its cache may have grown past the pieces that it is known to hold
-                    row.session.clear()
-                self._waiting.clear()
-                self._running.clear()
-                self._decoder.clear()
+                lost = self._give_up()
             for request in lost:
                 _settle(request.future, _as_policy_error(error))
+
+    def _give_up(self) -> list[_Request]:
+        """Start afresh without a thread; the requests that nobody answers now."""
+        self._thread, lost = None, [*self._waiting, *self._running.values()]
+        for row in self._running:  # its cache may have grown past the pieces that it is known to hold
+            row.session.clear()
+        self._waiting.clear()
+        self._running.clear()
+        self._decoder.clear()
+        return lost
 
     def _serve(self) -> None:
         with torch.inference_mode():
