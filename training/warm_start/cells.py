@@ -23,7 +23,7 @@ ORDINALS = 6
 KEYS = (
     *COLORS, *SHAPES, *CORNERS, "tallest", "shortest", "largest", "total", "first item", "last item", "value", "label",
 )  # fmt: skip
-"""Words of a fine question that tell which print it asks for."""
+"""Words of a question that tell what it asks about."""
 
 LEGIBLE = 0.9
 """Below this scale the characters are lost, and there is nothing to learn of them."""
@@ -39,7 +39,8 @@ class Labels:
     ordinals: np.ndarray  # (n, PLACES) place in the string + 1
     color: np.ndarray  # (n,) index into COLORS + 1
     shape: np.ndarray  # (n,) index into SHAPES + 1
-    keys: np.ndarray  # (n, len(KEYS)) 0 or 1
+    keys: np.ndarray  # (n, len(KEYS)) 1 where a fine question with that word finds its print
+    areas: np.ndarray  # (n, len(KEYS)) 1 all over the thing that a coarse question with that word asks about
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,20 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
             color[down, across] = list(COLORS).index(region.color) + 1
         if region.shape:
             shape[down, across] = SHAPES.index(region.shape) + 1
+    areas = np.zeros_like(keys)
+    for question in scene.questions:
+        x0, y0, x1, y1 = question.evidence
+        if question.kind == "coarse" and (x1 - x0) * (y1 - y0) < 0.6 * scene.image.width * scene.image.height:
+            left, right = ((x - box[0]) * scale[0] / CELL for x in (x0, x1))
+            upper, lower = ((y - box[1]) * scale[1] / CELL for y in (y0, y1))
+            inside = [i for i, key in enumerate(KEYS) if key in question.text]
+            down, across = slice(max(0, round(upper)), round(lower)), slice(max(0, round(left)), round(right))
+            areas.reshape(rows, columns, -1)[down, across, inside] = 1
     if not whole:
-        keys[:] = -1
+        keys[:], areas[:] = -1, -1
     if min(scale) < LEGIBLE:
         chars[:], ordinals[:] = -1, -1
-    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys), box)
+    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys, areas), box)
 
 
 def glance(scene: Scene, rng: random.Random) -> Window:

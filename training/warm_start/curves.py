@@ -8,7 +8,7 @@ from pathlib import Path
 from agentic_vision.errors import ConfigError
 
 PANELS = {
-    "What stands in a cell": ("chars", "ordinals", "color", "shape", "keys_recall", "keys_precision"),
+    "What stands in a cell": ("chars", "ordinals", "color", "shape", "keys_recall", "keys_precision", "areas_recall"),
     "Coarse answers": ("coarse_glance", "coarse_full", "coarse_again"),
     "Fine answers": ("fine_alone", "fine_crop", "fine_full", "fine_again"),
     "Boxes within two steps": ("box",),
@@ -47,7 +47,8 @@ def draw_curves(folder: Path) -> Path:
         axes.set_ylim(0, 1)
         axes.set_xlim(0, max(at, default=1))
         axes.set_xlabel("step")
-        axes.legend(fontsize=7, frameon=False, loc="lower right")
+        if axes.lines:
+            axes.legend(fontsize=7, frameon=False, loc="lower right")
     path = folder / "curves.png"
     figure.savefig(path)
     return path

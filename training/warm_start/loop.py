@@ -42,7 +42,6 @@ class Stage:
     cells: float = 0.3  # weight of the cells' labels beside the answers
     gaze: float = 0.0  # weight of where the model looks
     sharpen: float = 1.0  # see `Trained`
-    anew: bool = False  # the language model starts from fresh weights
 
     def scale(self, step: int) -> float:
         """The learning rates' factor at `step`."""
@@ -90,10 +89,6 @@ class Run:
             for name, module in modules.items():
                 module.load_state_dict(saved["modules"][name])
             self.done, self.step, self._optimizers_state = saved["done"], saved["step"], saved["optimizers"]
-
-    def begun(self, stage: Stage) -> bool:
-        """Whether some of `stage` was run already."""
-        return stage.name in self.done or self.step > 0
 
     def save(self, optimizers: Optimizers | None) -> None:
         state = {

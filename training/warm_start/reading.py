@@ -29,6 +29,7 @@ class Sight:
     color: torch.Tensor  # (cells,)
     shape: torch.Tensor  # (cells,)
     keys: torch.Tensor  # (cells, KEYS), -1 where unknown
+    areas: torch.Tensor  # (cells, KEYS), -1 where unknown
 
 
 def pack(windows: list[Window]) -> Sight:
@@ -45,6 +46,7 @@ def pack(windows: list[Window]) -> Sight:
         joined("color"),
         joined("shape"),
         joined("keys"),
+        joined("areas"),
     )
 
 
@@ -73,6 +75,7 @@ class CellHeads(nn.Module):
         self.color = nn.Linear(width, len(COLORS) + 1)
         self.shape = nn.Linear(width, len(SHAPES) + 1)
         self.keys = nn.Linear(width, len(KEYS))
+        self.areas = nn.Linear(width, len(KEYS))
 
     def forward(self, cells: torch.Tensor, sight: Sight) -> tuple[torch.Tensor, dict[str, float]]:
         """Loss and accuracies over `cells`, (cells, width)."""
@@ -86,11 +89,8 @@ class CellHeads(nn.Module):
         shaped = sight.shape > 0
         loss = loss + 0.5 * _spoken(shape, sight.shape, shaped, sight.shape >= 0)
         known = sight.keys[:, 0] >= 0
-        keys = self.keys(cells[known])
-        told = F.binary_cross_entropy_with_logits(
-            keys, sight.keys[known], pos_weight=torch.tensor(8.0), reduction="sum"
-        )
-        loss = loss + KEYS_WEIGHT * told / max(1, keys.numel())
+        keys, areas = self.keys(cells[known]), self.areas(cells[known])
+        loss = loss + KEYS_WEIGHT * (_told(keys, sight.keys[known], 8.0) + _told(areas, sight.areas[known], 3.0))
         with torch.no_grad():
             wanted = sight.keys[known] > 0
             found = keys > 1.0
@@ -101,8 +101,15 @@ class CellHeads(nn.Module):
                 "shape": (shape.argmax(-1) == sight.shape)[shaped].float().mean().item(),
                 "keys_recall": found[wanted].float().mean().item(),
                 "keys_precision": wanted[found].float().mean().item(),
+                "areas_recall": (areas > 0.5)[sight.areas[known] > 0].float().mean().item(),
             }
         return loss, figures
+
+
+def _told(logits: torch.Tensor, wanted: torch.Tensor, weight: float) -> torch.Tensor:
+    """Binary cross entropy in which what is there weighs `weight` times what is not."""
+    total = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=torch.tensor(weight), reduction="sum")
+    return total / max(1, logits.numel())
 
 
 def _spoken(logits: torch.Tensor, wanted: torch.Tensor, there: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How the embedded checkpoint was made, stage by stage: these numbers and the seed are the checkpoint."""
+"""How the embedded checkpoint is made, stage by stage: these numbers and the seed are the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .reading import CellHeads, print_lesson, reading_lesson
 SEED = 7
 
 PRINT = Stage("print", print_lesson, steps=1000, muon=1.2e-2, adamw=2e-3, decay_from=0.5, floor=0.4)
-READ = Stage("read", reading_lesson, steps=1100, muon=8e-3, adamw=1.5e-3, decay_from=0.3, floor=0.1)
+READ = Stage("read", reading_lesson, steps=2200, muon=8e-3, adamw=1.5e-3, decay_from=0.4, floor=0.1)
 FIND = Stage(
     "find",
-    Mix(crops=4, glances=2, fulls=0, questions=10, second=2, parts=32, groups=4),
-    steps=240,
+    Mix(crops=20, glances=3, fulls=1, questions=12, second=2, parts=16, groups=4),
+    steps=400,
     muon=8e-3,
     adamw=2e-3,
     floor=0.7,
@@ -29,12 +29,11 @@ FIND = Stage(
     cells=0.0,
     gaze=0.5,
     sharpen=6,
-    anew=True,
 )
 LOOK = Stage(
     "look",
-    Mix(crops=6, glances=5, fulls=2, questions=14, second=2, parts=16, groups=4),
-    steps=800,
+    Mix(crops=6, glances=6, fulls=4, questions=14, second=2, parts=8, groups=4),
+    steps=1500,
     muon=6e-3,
     adamw=1.5e-3,
     warmup=30,
@@ -80,8 +79,6 @@ def warm_start(
                 report=told,
             )
         else:
-            if stage.anew and not run.begun(stage):
-                model.model.language_model.load_state_dict(build_model(0).model.language_model.state_dict())
             tower_too = [Trained(tower, pace=stage.pace), Trained(heads)] if stage.cells else []
             run.stage(
                 stage,
