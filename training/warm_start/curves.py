@@ -47,7 +47,7 @@ def draw_curves(folder: Path) -> Path:
         axes.set_ylim(0, 1)
         axes.set_xlim(0, max(at, default=1))
         axes.set_xlabel("step")
-        if axes.lines:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7, frameon=False, loc="lower right")
     path = folder / "curves.png"
     figure.savefig(path)
