@@ -107,7 +107,9 @@ class Loop:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._left(run)) as limit:
-                reply = await self.policy.reply(self._conversation(state, run, steps), seed=run.seed)
+                reply = await self.policy.reply(
+                    self._conversation(state, run, steps), seed=run.seed_for(state["question"])
+                )
         except PolicyError as error:
             return {"stop": StopReason.POLICY_FAILED.value, "detail": str(error)}
         except TimeoutError as error:

@@ -6,6 +6,7 @@ question's id. A question that is resumed in another process gets its sources ag
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -25,6 +26,16 @@ class Run:
     sources: tuple[Source, ...]
     seed: int | None = None
     started: float = field(default_factory=time.monotonic)
+
+    def seed_for(self, question: str) -> int | None:
+        """The policy's seed: the same for the same question and images, another for others.
+
+        With one seed for all, a batch of sampled answers would be a single throw of the dice.
+        """
+        if self.seed is None:
+            return None
+        asked = "\0".join((str(self.seed), question, *(source.digest for source in self.sources)))
+        return int.from_bytes(hashlib.sha256(asked.encode("utf-8", "replace")).digest()[:4], "big")
 
     @property
     def seconds(self) -> float:

@@ -395,7 +395,7 @@ def test_a_batch_asks_side_by_side_but_not_more_than_allowed(picture):
         VisionAgent(Slow([])).batch([(picture, "?")], concurrency=0)
 
 
-def test_the_seed_reaches_the_policy_and_a_question_may_have_its_own(picture):
+def test_a_seed_gives_each_question_its_own_and_the_same_question_the_same(picture):
     seeds = []
 
     class Recording(ScriptedPolicy):
@@ -405,8 +405,12 @@ def test_the_seed_reaches_the_policy_and_a_question_may_have_its_own(picture):
 
     agent = VisionAgent(Recording([]), seed=7)
     usage = agent.ask(picture, "Which number?").usage
-    agent.ask(picture, "Which number?", seed=8)
-    assert seeds == [7, 8]
+    for question, seed in (("Which number?", 8), ("Which number?", 7), ("Which color?", None)):
+        agent.ask(picture, question, seed=seed)
+    assert seeds[2] == seeds[0]
+    assert len(set(seeds)) == 3
+    VisionAgent(agent.policy).ask(picture, "Which number?")
+    assert seeds[-1] is None
     assert (usage.input_tokens, usage.output_tokens) == (30, 4)
 
 
