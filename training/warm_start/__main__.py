@@ -15,7 +15,7 @@ from .recipe import SEED, warm_start
 
 def train(
     out: Annotated[Path, typer.Argument(help="Folder of the run; one that holds a run is gone on with.")],
-    seed: Annotated[int, typer.Option(help="Of the pictures; the released checkpoint's by default.")] = SEED,
+    seed: Annotated[int, typer.Option(help="Of the pictures that are drawn.")] = SEED,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
 ) -> None:
     """Train the embedded checkpoint from nothing: OUT gets metrics.jsonl, state.pt and checkpoint/."""

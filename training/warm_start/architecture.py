@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.pocket.ink import CODE_LETTERS, COLORS, CORNERS, SHAPES
+from ..data.pocket.ink import COLORS, CORNERS, SHAPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
@@ -201,6 +201,3 @@ def save_checkpoint(model: Qwen3VLForConditionalGeneration, folder: Path) -> Non
         "rescale_factor": 1 / 255,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
-
-
-__all__ = ["CELL", "CODE_LETTERS", "build_model", "build_tokenizer", "save_checkpoint"]

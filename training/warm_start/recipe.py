@@ -1,4 +1,7 @@
-"""How the embedded checkpoint is made, stage by stage: these numbers and the seed are the checkpoint."""
+"""How the embedded checkpoint is made, stage by stage.
+
+The interim weights in the package come from a shorter run, which their model card tells.
+"""
 
 from __future__ import annotations
 
