@@ -16,7 +16,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from ..data.pocket.ink import Question, Rect, Scene
 from ..data.pocket_vqa import draw_scene
 from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, COORDINATE_STEP, TOOLS, build_tokenizer
-from .cells import RESAMPLE, Window, fit, full, glance, window
+from .cells import MARGIN, RESAMPLE, Window, asked_box, fit, full, glance, window
 from .dialogue import Branch, Lesson, Look, Tree, weave
 from .gaze import Gaze
 from .reading import CellHeads
@@ -34,18 +34,6 @@ JUDGED = 1.0
 """Tokens of this weight and more have to be right for a branch to be right."""
 WIDE = 0.6
 """Evidence over more than this share of the picture is no place to look at."""
-MARGIN = 14.0
-"""Pixels that a call's box leaves around the evidence."""
-
-
-def asked_box(evidence: Rect, size: tuple[int, int], pad: tuple[float, float, float, float]) -> tuple[int, ...]:
-    """The box of a call: `evidence` with `pad` pixels (left, top, right, bottom), in steps of the coordinates."""
-    x0, y0, x1, y1 = evidence
-    width, height = size
-    scaled = ((x0 - pad[0]) / width, (y0 - pad[1]) / height, (x1 + pad[2]) / width, (y1 + pad[3]) / height)
-    most = 1000 // COORDINATE_STEP
-    steps = [min(most, max(0, round(value * most))) for value in scaled]
-    return tuple(step * COORDINATE_STEP for step in steps)
 
 
 def crop(scene: Scene, box: tuple[int, ...], rng: random.Random) -> Window:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.pocket.ink import COLORS, CORNERS, SHAPES, Rect, Scene, Sheet, ink_for, paper
-from .architecture import CELL, MERGE, PATCH
+from .architecture import CELL, COORDINATE_STEP, MERGE, PATCH
 
 CHARS = string.digits + string.ascii_uppercase + "."
 PLACES = 8
@@ -27,6 +27,9 @@ KEYS = (
 
 LEGIBLE = 0.9
 """Below this scale the characters are lost, and there is nothing to learn of them."""
+
+MARGIN = 14.0
+"""Pixels that a call's box leaves around the evidence."""
 
 RESAMPLE = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 
@@ -41,6 +44,8 @@ class Labels:
     shape: np.ndarray  # (n,) index into SHAPES + 1
     keys: np.ndarray  # (n, len(KEYS)) 1 where a fine question with that word finds its print
     areas: np.ndarray  # (n, len(KEYS)) 1 all over the thing that a coarse question with that word asks about
+    boxes: np.ndarray  # (n, 4) the box (steps) that a call would ask for to read this print; -1 where there is no one
+    answers: np.ndarray  # (n, ORDINALS) the answer that is printed here, as `chars`, 0 after its end; -1 likewise
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,16 @@ def fit(size: tuple[float, float], scale: float, most: int = 256, least: int = 1
     return columns * CELL, rows * CELL
 
 
+def asked_box(evidence: Rect, size: tuple[float, float], pad: tuple[float, float, float, float]) -> tuple[int, ...]:
+    """The box of a call: `evidence` with `pad` pixels (left, top, right, bottom), in steps of the coordinates."""
+    x0, y0, x1, y1 = evidence
+    width, height = size
+    scaled = ((x0 - pad[0]) / width, (y0 - pad[1]) / height, (x1 + pad[2]) / width, (y1 + pad[3]) / height)
+    most = 1000 // COORDINATE_STEP
+    steps = [min(most, max(0, round(value * most))) for value in scaled]
+    return tuple(step * COORDINATE_STEP for step in steps)
+
+
 def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resampling, *, whole: bool) -> Window:
     """Cuts `box` from the scene at `size`; `whole` says that all that the keys speak of can be seen in it."""
     image = scene.image
@@ -96,8 +111,11 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
     chars, ordinals = np.zeros((n, PLACES), np.int64), np.zeros((n, PLACES), np.int64)
     keys = np.zeros((n, len(KEYS)), np.float32)
     fine = [
-        (q.evidence, [i for i, key in enumerate(KEYS) if key in q.text]) for q in scene.questions if q.kind == "fine"
+        (q.evidence, q.answer, [i for i, key in enumerate(KEYS) if key in q.text])
+        for q in scene.questions
+        if q.kind == "fine"
     ]
+    asked: dict[int, set[tuple[Rect, str]]] = {}
     for glyph in scene.glyphs:
         cx, cy = (glyph.box[0] + glyph.box[2]) / 2, (glyph.box[1] + glyph.box[3]) / 2
         x, y = (cx - box[0]) * scale[0], (cy - box[1]) * scale[1]
@@ -108,9 +126,10 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
         if glyph.char in CHARS:
             chars[cell, place] = CHARS.index(glyph.char) + 1
             ordinals[cell, place] = min(glyph.ordinal, ORDINALS - 1) + 1
-        for evidence, indexes in fine:
+        for evidence, answer, indexes in fine:
             if evidence[0] <= cx <= evidence[2] and evidence[1] <= cy <= evidence[3]:
                 keys[cell, indexes] = 1
+                asked.setdefault(cell, set()).add((evidence, answer))
     color, shape = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.int64)
     for region in scene.regions:
         x0, x1 = ((region.box[i] - box[0]) * scale[0] / CELL for i in (0, 2))
@@ -134,9 +153,28 @@ def window(scene: Scene, box: Rect, size: tuple[int, int], resample: Image.Resam
             areas.reshape(rows, columns, -1)[down, across, inside] = 1
     if not whole:
         keys[:], areas[:] = -1, -1
+    boxes, answers = np.full((n, 4), -1, np.int64), np.full((n, ORDINALS), -1, np.int64)
+    for cell, things in asked.items():
+        evidence, answer = min(things)
+        # Two pieces of print in one cell: the label could only be the mean of theirs.
+        if len(things) == 1 and _holds(box, evidence):
+            boxes[cell] = _steps_around(evidence, box)
+            answers[cell] = [CHARS.index(c) + 1 for c in answer] + [0] * (ORDINALS - len(answer))
     if min(scale) < LEGIBLE:
-        chars[:], ordinals[:] = -1, -1
-    return Window(np.asarray(image), Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys, areas), box)
+        chars[:], ordinals[:], answers[:] = -1, -1, -1
+    labels = Labels(chars, ordinals, color.reshape(-1), shape.reshape(-1), keys, areas, boxes, answers)
+    return Window(np.asarray(image), labels, box)
+
+
+def _holds(outer: Rect, inner: Rect) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
+def _steps_around(evidence: Rect, shown: Rect) -> list[int]:
+    """The steps of the box that a call asks for to read `evidence`, in a picture that shows `shown`."""
+    x0, y0, x1, y1 = shown
+    inside = (evidence[0] - x0, evidence[1] - y0, evidence[2] - x0, evidence[3] - y0)
+    return [value // COORDINATE_STEP for value in asked_box(inside, (x1 - x0, y1 - y0), (MARGIN,) * 4)]
 
 
 def glance(scene: Scene, rng: random.Random) -> Window:

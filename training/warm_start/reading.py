@@ -12,10 +12,15 @@ from torch.nn import functional as F
 
 from ..data.pocket.ink import COLORS, SHAPES
 from ..data.pocket_vqa import draw_scene
+from .architecture import COORDINATE_STEP
 from .cells import CHARS, KEYS, ORDINALS, PLACES, Window, cut, full, glance, page, patches
 
 KEYS_WEIGHT = 4.0
 """Most cells have no key: their mean is small beside the other losses, and what it teaches, finding, takes longest."""
+
+BOXES_WEIGHT = 0.3
+ANSWERS_WEIGHT = 1.0
+STEPS = 1000 // COORDINATE_STEP + 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Sight:
     shape: torch.Tensor  # (cells,)
     keys: torch.Tensor  # (cells, KEYS), -1 where unknown
     areas: torch.Tensor  # (cells, KEYS), -1 where unknown
+    boxes: torch.Tensor  # (cells, 4), -1 where unknown
+    answers: torch.Tensor  # (cells, ORDINALS), -1 where unknown
 
 
 def pack(windows: list[Window]) -> Sight:
@@ -47,6 +54,8 @@ def pack(windows: list[Window]) -> Sight:
         joined("shape"),
         joined("keys"),
         joined("areas"),
+        joined("boxes"),
+        joined("answers"),
     )
 
 
@@ -76,6 +85,8 @@ class CellHeads(nn.Module):
         self.shape = nn.Linear(width, len(SHAPES) + 1)
         self.keys = nn.Linear(width, len(KEYS))
         self.areas = nn.Linear(width, len(KEYS))
+        self.boxes = nn.Linear(width, 4 * STEPS)
+        self.answers = nn.Linear(width, ORDINALS * (len(CHARS) + 1))
 
     def forward(self, cells: torch.Tensor, sight: Sight) -> tuple[torch.Tensor, dict[str, float]]:
         """Loss and accuracies over `cells`, (cells, width)."""
@@ -91,6 +102,14 @@ class CellHeads(nn.Module):
         known = sight.keys[:, 0] >= 0
         keys, areas = self.keys(cells[known]), self.areas(cells[known])
         loss = loss + KEYS_WEIGHT * (_told(keys, sight.keys[known], 8.0) + _told(areas, sight.areas[known], 3.0))
+        framed = sight.boxes[:, 0] >= 0
+        boxes, sides = self.boxes(cells[framed]).view(-1, STEPS), sight.boxes[framed].view(-1)
+        if len(sides):
+            loss = loss + BOXES_WEIGHT * F.cross_entropy(boxes, sides)
+        printed = sight.answers[:, 0] >= 0
+        answers = self.answers(cells[printed]).view(-1, ORDINALS, len(CHARS) + 1)
+        if len(answers):
+            loss = loss + ANSWERS_WEIGHT * F.cross_entropy(answers.transpose(1, 2), sight.answers[printed])
         with torch.no_grad():
             wanted = sight.keys[known] > 0
             found = keys > 1.0
@@ -102,6 +121,8 @@ class CellHeads(nn.Module):
                 "keys_recall": found[wanted].float().mean().item(),
                 "keys_precision": wanted[found].float().mean().item(),
                 "areas_recall": (areas > 0.5)[sight.areas[known] > 0].float().mean().item(),
+                "sides": ((boxes.argmax(-1) - sides).abs() <= 2).float().mean().item(),
+                "answers": (answers.argmax(-1) == sight.answers[printed]).all(1).float().mean().item(),
             }
         return loss, figures
 
