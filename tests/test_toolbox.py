@@ -3,32 +3,23 @@
 # ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
 
 import asyncio
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 from typing import Annotated, Literal
 
 import pytest
-from PIL import Image
-from pydantic import AfterValidator, Field
+from pydantic import Field
+from tool_calls import PER_MILLE, PIXELS, look, run
 
 from agentic_vision import (
     Box,
     ConfigError,
-    Source,
     Toolbox,
     ToolContext,
-    ToolError,
     View,
-    family,
     visual_tool,
 )
 from agentic_vision.messages import FailureKind, ToolCall
-from agentic_vision.toolbox import MAX_TEXT, Look, installed_tools
-
-PIXELS, PER_MILLE = family("qwen2.5-vl"), family("qwen3-vl")
+from agentic_vision.toolbox import MAX_TEXT, installed_tools
 
 
 @visual_tool
@@ -48,16 +39,6 @@ async def slow(view: View, seconds: float) -> str:
     """Wait."""
     await asyncio.sleep(seconds)
     return "done"
-
-
-def look(*views: View, family=PER_MILLE, size=(1000, 500)) -> Look:
-    source = Source.open(Image.new("RGB", size, "white"))
-    return Look(views or (View.whole(size, (500, 250)),), (source,), family, "What is it?")
-
-
-def run(tools, name, arguments=None, at: Look | None = None, **options):
-    call = ToolCall(id="call_1", name=name, arguments=arguments or {})
-    return asyncio.run(Toolbox.of(tools).run(call, at or look(), **options))
 
 
 # What a function becomes
@@ -199,181 +180,6 @@ def test_a_reversed_empty_or_senseless_box_is_a_clear_failure(box):
     failure = run([locate], "locate", {"bbox_2d": box}).failure
     assert failure.kind is FailureKind.BAD_ARGUMENTS
     assert "bbox_2d" in failure.message
-
-
-# Failures tell what to do next
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "kind", "says"),
-    [
-        ("zoom", {}, FailureKind.UNKNOWN_TOOL, "The tools are: locate"),
-        ("locate", {}, FailureKind.BAD_ARGUMENTS, "bbox_2d, label (optional)"),
-        ("locate", {"bbox_2d": [0, 0, 9, 9], "colour": 1}, FailureKind.BAD_ARGUMENTS, "colour"),
-        (
-            "locate",
-            {"bbox_2d": [0, 0, 9, 9], "image": 2},
-            FailureKind.BAD_ARGUMENTS,
-            "images 1 to 1 were shown",
-        ),
-        ("locate", {"bbox_2d": [0, 0, 9, 9], "image": 0}, FailureKind.BAD_ARGUMENTS, "image"),
-    ],
-)
-def test_a_wrong_call_is_told_what_would_be_right(name, arguments, kind, says):
-    failure = run([locate], name, arguments).failure
-    assert failure.kind is kind
-    assert says in failure.message
-
-
-def test_without_tools_the_model_is_told_so():
-    assert "There are none" in run([], "zoom").failure.message
-
-
-@visual_tool
-def refuses(view: View) -> View:
-    """Refuse."""
-    raise ToolError("the page is blank", hint="turn it over")
-
-
-@visual_tool
-def breaks(view: View) -> View:
-    """Break."""
-    raise KeyError("no such thing")
-
-
-@visual_tool
-async def breaks_async(view: View) -> View:
-    """Break."""
-    raise asyncio.CancelledError
-
-
-@visual_tool
-def exits(view: View) -> View:
-    """Try to end the process."""
-    sys.exit(3)
-
-
-@visual_tool
-async def exits_async(view: View) -> View:
-    """Try to end the process."""
-    sys.exit(3)
-
-
-def test_a_tool_error_is_passed_on_with_its_hint():
-    failure = run([refuses], "refuses").failure
-    assert (failure.kind, failure.message) == (
-        FailureKind.TOOL_RAISED,
-        "refuses: the page is blank. turn it over.",
-    )
-
-
-@pytest.mark.parametrize("tool", [breaks, breaks_async, exits, exits_async])
-def test_whatever_a_tool_raises_is_a_failure(tool):
-    failure = run([tool], tool.name).failure
-    assert failure.kind is FailureKind.TOOL_RAISED
-    assert "or answer" in failure.message
-
-
-def _breaks(value: int) -> int:
-    raise KeyError(value)
-
-
-@visual_tool
-def checks_badly(view: View, digit: Annotated[int, AfterValidator(_breaks)]) -> str:
-    """Have a validator that breaks."""
-
-
-def test_what_a_validator_raises_is_a_failure_too():
-    assert run([checks_badly], "checks_badly", {"digit": 7}).failure.kind is FailureKind.TOOL_RAISED
-    call = ToolCall(id="call_1", name="checks_badly", arguments={"digit": 7})
-    assert Toolbox.of([checks_badly]).fingerprint(call, 1) == ("checks_badly", "[('digit', 7)]")
-
-
-@visual_tool
-def returns_number(view: View) -> int:
-    """Return a number."""
-    return 3
-
-
-@visual_tool
-def returns_nothing(view: View) -> str:
-    """Return an empty text."""
-    return " "
-
-
-@visual_tool
-def returns_stranger(view: View) -> View:
-    """Return a view of another picture."""
-    return View.whole((3, 3))
-
-
-@pytest.mark.parametrize("tool", [returns_number, returns_nothing, returns_stranger])
-def test_a_result_that_cannot_be_shown_or_replayed_is_a_failure(tool):
-    assert run([tool], tool.name).failure.kind is FailureKind.BAD_RESULT
-
-
-# Time
-
-
-@visual_tool(time_limit=0.05)
-def hangs(view: View) -> str:
-    """Hang."""
-    time.sleep(30)
-    return "late"
-
-
-@visual_tool(time_limit=0.05)
-async def hangs_on(view: View) -> str:
-    """Refuse to be cancelled."""
-    while not let_go.is_set():
-        try:
-            await asyncio.sleep(0.01)
-        except asyncio.CancelledError:
-            continue
-    return "late"
-
-
-let_go = threading.Event()
-
-
-async def in_time(tool):
-    let_go.clear()
-    started = time.perf_counter()
-    call = ToolCall(id="call_1", name=tool.name)
-    seen = await Toolbox.of([tool]).run(call, look())
-    let_go.set()
-    return seen, time.perf_counter() - started
-
-
-@pytest.mark.parametrize("tool", [hangs, hangs_on])
-def test_a_slow_tool_is_given_up_in_time(tool):
-    seen, seconds = asyncio.run(in_time(tool))
-    assert seen.failure.kind is FailureKind.TIME_LIMIT
-    assert seconds < 20  # on a machine however busy; the tool itself never ends
-
-
-def test_the_callers_limit_shortens_the_tools_own():
-    assert run([slow], "slow", {"seconds": 5}, time_limit=0.02).failure.kind is FailureKind.TIME_LIMIT
-    assert run([slow], "slow", {"seconds": 0}).text == "done"
-
-
-def test_a_hung_tool_does_not_hold_up_the_end_of_the_process():
-    program = textwrap.dedent("""
-        import time
-        from PIL import Image
-        from agentic_vision import View, VisionAgent, visual_tool
-        from agentic_vision.policies.scripted import ScriptedPolicy
-
-        @visual_tool(time_limit=0.1)
-        def hang(view: View) -> str:
-            "Hang."
-            time.sleep(600)
-
-        policy = ScriptedPolicy(['<tool_call>{"name": "hang"}</tool_call>', "<answer>5</answer>"])
-        print(VisionAgent(policy, tools=[hang]).ask(Image.new("RGB", (32, 32)), "What?").answer)
-    """)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.strip() == "5"
 
 
 # What a tool may know and give

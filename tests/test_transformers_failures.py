@@ -1,0 +1,122 @@
+"""The transformers policy when something breaks: one request fails, the others and the next are right."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from local_policy import GLANCE, ask, said, user, watching
+from PIL import Image
+
+from agentic_vision.errors import ImageError, PolicyError
+from agentic_vision.policies.transformers import TransformersPolicy
+from agentic_vision.policy import Conversation, ImagePart, Message, Reply
+from agentic_vision.source import Source
+
+
+def test_cancelling_a_request_leaves_the_others_alone(qwen3: Path) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=40)
+    alone = ask(policy, "stays", user("?", GLANCE))
+    policy.forget("stays")
+
+    async def with_a_quitter() -> Reply:
+        stays = asyncio.create_task(policy.reply(Conversation(id="stays", messages=(user("?", GLANCE),))))
+        goes = asyncio.create_task(policy.reply(Conversation(id="goes", messages=(user("??", GLANCE),))))
+        while 2 not in watch.rows[1:]:  # until both are being decoded
+            await asyncio.sleep(0.001)
+        goes.cancel()
+        return await stays
+
+    with watching(policy) as watch:
+        assert asyncio.run(with_a_quitter()) == alone
+    assert alone.output_tokens == 40  # of which the last are decoded alone
+    assert watch.rows[-1] == 1
+    assert policy._sessions.get("goes").size == 0
+
+
+def test_a_broken_image_fails_its_own_request_only(policy: TransformersPolicy, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    broken = Message(role="user", parts=(ImagePart(view=GLANCE, source=Source.open(path)),))
+
+    async def both() -> list[Any]:
+        asked = (
+            Conversation(id="b", messages=(broken,)),
+            Conversation(id="g", messages=(user("?", GLANCE),)),
+        )
+        return await asyncio.gather(*map(policy.reply, asked), return_exceptions=True)
+
+    bad, good = asyncio.run(both())
+    assert isinstance(bad, ImageError)
+    assert good == ask(policy, "h", user("?", GLANCE))
+
+
+def test_a_model_that_fails_says_so_and_goes_on(qwen3: Path) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    alone = ask(policy, "x", user("?", GLANCE))
+    calls = 0
+
+    def fail_at_third_token(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("out of memory")
+
+    hook = policy.model.register_forward_pre_hook(fail_at_third_token)
+    with pytest.raises(PolicyError, match="out of memory"):
+        ask(policy, "y", user("?", GLANCE))
+    hook.remove()
+    assert ask(policy, "y", user("?", GLANCE)) == alone
+
+
+def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
+    qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    first = ask(policy, "x", user("?", GLANCE))
+    turns = (user("?", GLANCE), said(first), user("Sure?"))
+
+    def broken(_ids: Any) -> str:
+        raise RuntimeError("no such id")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy._batcher._encoder, "decode", broken)
+        with pytest.raises(PolicyError, match="no such id"):
+            ask(policy, "x", *turns)
+    unharmed = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    assert ask(unharmed, "x", user("?", GLANCE)) == first
+    assert ask(policy, "x", *turns) == ask(unharmed, "x", *turns)
+
+
+def test_a_fork_where_the_thread_did_not_follow_answers_with_one_of_its_own(
+    qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentic_vision.policies import batcher as module
+
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    batcher = policy._batcher
+    alone = ask(policy, "x", user("?", GLANCE))
+    thread = batcher._thread
+    assert thread is not None
+    thread.join()
+    # What a child finds: a thread that is known and not alive, and what it was asked.
+    batcher._thread = thread
+    batcher._waiting.append(module._Request(Conversation(id="lost", messages=(user("?", GLANCE),)), None))
+    with watching(policy) as watch:
+        assert ask(policy, "y", user("?", GLANCE)) == alone
+    assert set(watch.rows) == {1}
+
+
+def test_a_conversation_longer_than_the_model_can_read(qwen3: Path) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=64)
+    with pytest.raises(PolicyError, match="at most 4096: show it fewer"):
+        ask(policy, "long", user("a" * 5000))
+    with watching(policy) as watch:
+        reply = ask(policy, "close", user("a" * 4050))
+    assert reply.input_tokens + reply.output_tokens <= 4096
+    assert len(watch.widths) == reply.output_tokens
