@@ -1,0 +1,267 @@
+"""The judge, against a real HTTP endpoint on this machine: asked once, asked again, cached, and never guessing."""
+
+import asyncio
+import json
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from groups import answers
+
+from agentic_vision import ConfigError
+from agentic_vision.judge import ASKS, Judge
+from agentic_vision.training.rewards import CallRatioPenalty, JudgeReward
+from agentic_vision.verdict import read_verdict
+
+ASKED = ("Which number?", "417", "It is 417")
+
+
+class Endpoint:
+    """Chat Completions that replies with what `replies` gives: a text, or an HTTP status to fail with."""
+
+    def __init__(self, *replies, seconds=0.0):
+        self.replies, self.seconds = list(replies), seconds
+        self.requests: list[dict] = []
+        self.busy = self.most = 0
+        self.lock = threading.Lock()
+
+    def reply(self, request):
+        with self.lock:
+            self.requests.append(request)
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        time.sleep(self.seconds)
+        with self.lock:
+            self.busy -= 1
+        return reply
+
+
+@contextmanager
+def serving(endpoint: Endpoint) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            reply = endpoint.reply(request)
+            status, content = (
+                (reply, {"error": {"message": f"status {reply}"}}) if isinstance(reply, int) else (200, {})
+            )
+            if status == 200:
+                message = {"role": "assistant", "content": reply}
+                content = {"id": "1", "object": "chat.completion", "created": 1, "model": request["model"]}
+                content["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask(endpoint, *asked, together=1, **settings):
+    """The verdicts of `together` equal (or the given) questions asked side by side."""
+
+    async def verdicts(url):
+        async with Judge("judge", base_url=url, api_key="none", **settings) as judge:
+            return await asyncio.gather(*(judge.verdict(*one) for one in asked or [ASKED] * together))
+
+    with serving(endpoint) as url:
+        return asyncio.run(verdicts(url))
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("1", True),
+        ("0", False),
+        (" **1**.\n", True),
+        ("Score: 1", True),
+        ("Score: 0 on a scale from 0 to 10", False),
+        ("Score: 0 ... 10", False),
+        ("score = 1/1", True),
+        ("<think>It could be 0, or 1.</think>\n1", True),
+        ("The numbers differ.\nJudgement: **0**", False),
+        ("Score: 10", None),
+        ("Score: 1 out of 10", None),
+        ("Score: 0.5", None),
+        ("Score: 1, or maybe Score: 0", None),
+        ("I think that it is right.", None),
+        ("1 0", None),
+        ("There is 1 number", None),
+        ("", None),
+        ("1" * 1000, None),
+    ],
+)
+def test_a_reply_is_read_strictly(reply, verdict):
+    assert read_verdict(reply) is verdict
+
+
+def test_a_verdict_and_what_was_asked():
+    endpoint = Endpoint("1")
+    [verdict] = ask(endpoint, request={"temperature": 0, "seed": 3})
+    assert (verdict.correct, verdict.reply, verdict.cached) == (True, "1", False)
+    [request] = endpoint.requests
+    assert (request["model"], request["temperature"], request["seed"]) == ("judge", 0, 3)
+    question = json.loads(request["messages"][1]["content"])
+    assert question == {"question": "Which number?", "reference": "417", "prediction": "It is 417"}
+
+
+def test_a_rambling_judge_is_asked_again():
+    endpoint = Endpoint("Well, they look alike to me.", "0")
+    assert ask(endpoint)[0].correct is False
+    again = endpoint.requests[1]["messages"]
+    assert [message["role"] for message in again] == ["system", "user", "assistant", "user"]
+
+
+def test_one_that_never_comes_to_the_point_gives_no_verdict():
+    endpoint = Endpoint("Well.")
+    [verdict] = ask(endpoint)
+    assert verdict.correct is None
+    assert str(ASKS) in verdict.reason
+    assert len(endpoint.requests) == ASKS
+
+
+def test_equal_questions_in_flight_are_asked_once():
+    endpoint = Endpoint("1", seconds=0.05)
+    assert [verdict.correct for verdict in ask(endpoint, together=20)] == [True] * 20
+    assert len(endpoint.requests) == 1
+
+
+def test_one_who_gives_up_does_not_end_it_for_the_others():
+    endpoint = Endpoint("1", seconds=0.05)
+
+    async def two(url):
+        async with Judge("judge", base_url=url, api_key="none") as judge:
+            first = asyncio.create_task(judge.verdict(*ASKED))
+            second = asyncio.create_task(judge.verdict(*ASKED))
+            await asyncio.sleep(0.01)
+            first.cancel()
+            return await second
+
+    with serving(endpoint) as url:
+        assert asyncio.run(two(url)).correct
+    assert len(endpoint.requests) == 1
+
+
+def test_no_more_requests_at_once_than_allowed():
+    endpoint = Endpoint("1", seconds=0.03)
+    asked = [("Which number?", "417", str(n)) for n in range(9)]
+    assert all(verdict.correct for verdict in ask(endpoint, *asked, concurrency=3))
+    assert (len(endpoint.requests), endpoint.most) == (9, 3)
+
+
+def test_the_cache_outlives_the_judge_and_is_shared(tmp_path):
+    path = tmp_path / "deep" / "verdicts.sqlite"
+    endpoint = Endpoint("1")
+    assert not ask(endpoint, cache=path)[0].cached
+    [again] = ask(endpoint, cache=path)
+    assert (again.correct, again.reply, again.cached) == (True, "1", True)
+    assert len(endpoint.requests) == 1
+    ask(endpoint, ("Which number?", "417", "418"), cache=path)
+    ask(endpoint, cache=path, request={"temperature": 1})
+    assert len(endpoint.requests) == 3
+
+
+def test_no_verdict_is_not_cached(tmp_path):
+    path = tmp_path / "verdicts.sqlite"
+    assert ask(Endpoint("Well."), cache=path)[0].correct is None
+    assert ask(Endpoint("0"), cache=path)[0].correct is False
+
+
+def test_a_cache_that_cannot_be_kept_is_told(tmp_path):
+    (tmp_path / "file").write_text("This is no database, but a file of some other kind." * 50)
+    with pytest.raises(ConfigError, match="cannot keep verdicts"):
+        Judge("judge", cache=tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot keep verdicts"):
+        Judge("judge", cache=tmp_path / "file" / "verdicts.sqlite")
+
+
+def test_a_cache_that_breaks_later_costs_no_verdict(tmp_path, caplog):
+    async def verdicts(url):
+        async with Judge("judge", base_url=url, api_key="none", cache=tmp_path / "verdicts.sqlite") as judge:
+            judge.cache.close()
+            return [await judge.verdict(*ASKED), await judge.verdict(*ASKED)]
+
+    with serving(Endpoint("1")) as url:
+        assert [verdict.correct for verdict in asyncio.run(verdicts(url))] == [True, True]
+    assert sum("cannot be used" in record.message for record in caplog.records) == 1
+
+
+def test_an_endpoint_that_is_down_for_a_while_is_asked_again():
+    endpoint = Endpoint(503, 429, 500, "1")
+    assert ask(endpoint)[0].correct
+    assert len(endpoint.requests) == 4
+
+
+def test_an_endpoint_that_stays_down_gives_no_verdict():
+    assert "could not be reached" in ask(Endpoint(503), patience=0.1)[0].reason
+
+    async def nobody_there():
+        return await Judge("judge", base_url="http://127.0.0.1:9/v1", api_key="none", patience=0.1).verdict(*ASKED)
+
+    verdict = asyncio.run(nobody_there())
+    assert verdict.correct is None
+    assert "could not be reached" in verdict.reason
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_an_endpoint_that_refuses_is_a_wrong_setting(status):
+    endpoint = Endpoint(status)
+    with pytest.raises(ConfigError, match="check model"):
+        ask(endpoint)
+    assert len(endpoint.requests) == 1
+
+
+def test_without_a_key_it_says_so(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        asyncio.run(Judge("judge").verdict(*ASKED))
+
+
+@pytest.mark.parametrize("wrong", [{"model": ""}, {"concurrency": 0}, {"timeout": 0}])
+def test_impossible_settings(wrong):
+    with pytest.raises(ConfigError):
+        Judge(**{"model": "judge", **wrong})
+
+
+def test_it_goes_to_other_processes_and_serves_several_event_loops(tmp_path):
+    endpoint = Endpoint("1")
+    with serving(endpoint) as url:
+        judge = Judge("judge", base_url=url, api_key="none", cache=tmp_path / "verdicts.sqlite")
+        assert asyncio.run(judge.verdict(*ASKED)).correct
+        copy = pickle.loads(pickle.dumps(judge))
+        assert asyncio.run(copy.verdict(*ASKED)).cached
+        assert asyncio.run(judge.verdict("Which number?", "417", "7")).correct
+
+
+def test_as_a_reward():
+    endpoint = Endpoint("1", "0", "1", "Well.")
+
+    async def scores(url):
+        async with Judge("judge", base_url=url, api_key="none", concurrency=1) as judge:
+            accuracy = JudgeReward(judge)
+            reward = accuracy - CallRatioPenalty(correct=accuracy)
+            return await reward.score(answers("417", "418", "It is 417", None, "?"))
+
+    with serving(endpoint) as url:
+        scored = asyncio.run(scores(url))
+    assert scored.parts["accuracy"] == (1, 0, 1, 0, None)
+    assert scored.valid == (True, True, True, True, False)
+    assert len(endpoint.requests) == 3 + ASKS
