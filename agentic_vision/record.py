@@ -14,14 +14,14 @@ def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
     """The trajectory of a question that has ended; `state` is the whole state of the graph."""
     family, steps = loop.policy.family, tuple(STEPS.validate_python(state["steps"]))
     turns = [step for step in steps if isinstance(step, Turn)]
-    sizes = [source.size for source in run.sources]
+    glances = [family.glance(source.size, loop.glance_fraction) for source in run.sources]
     usage = Usage(
         visual_tokens=sum(step.visual_tokens for step in steps if isinstance(step, Observation)),
-        full_resolution_tokens=sum(family.tokens(family.full(size)) for size in sizes),
+        full_resolution_tokens=sum(glance.full_tokens for glance in glances),
         input_tokens=sum(turn.input_tokens for turn in turns),
         output_tokens=sum(turn.output_tokens for turn in turns),
         requests=len(turns),
-        glance_floored=any(family.glance(size, loop.glance_fraction).floored for size in sizes),
+        glance_floored=any(glance.floored for glance in glances),
     )
     return Trajectory(
         id=state["id"],

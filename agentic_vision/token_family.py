@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from agentic_vision.errors import ConfigError
@@ -49,6 +50,7 @@ class Family(ABC):
         """The size at which to send an image or a crop of `size` pixels for the model to see all it can."""
         return self.shown_size(size)
 
+    @lru_cache(maxsize=4096)  # noqa: B019 (families are few and live as long as the process)
     def glance(self, size: Size, fraction: float = 0.25) -> Glance:
         """The largest look at an image of `size` pixels that costs at most `fraction` (0 to 1] of its full
         cost.

@@ -266,15 +266,24 @@ class Mix:
 class Answering:
     """Loss of a lesson: the weighted answers, and beside them the cells' labels and where the model looks."""
 
-    def __init__(self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, *, cells: float, gaze: float) -> None:
-        """`cells`, `gaze`: weights of what stands beside the answers; without `cells` the tower does not learn."""
-        self.model, self.heads, self.cells, self.gaze = model, heads, cells, gaze
+    def __init__(
+        self, model: Qwen3VLForConditionalGeneration, heads: CellHeads, *, cells: float, gaze: float, blur: float = 0.0
+    ) -> None:
+        """`cells`, `gaze`: weights of what stands beside the answers; without `cells` the tower does not learn.
+
+        `blur`: how much of a coordinate's target its two neighbours share, for a box one step off is nearly right.
+        """
+        self.model, self.heads, self.cells, self.gaze, self.blur = model, heads, cells, gaze, blur
         tokenizer = build_tokenizer()
         self._image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._coordinates = torch.full((len(tokenizer),), float("nan"))
-        for value in range(0, 1001, COORDINATE_STEP):
-            for form in (f"{value},", f" {value},", f" {value}"):
-                self._coordinates[tokenizer.convert_tokens_to_ids(form)] = value
+        self._neighbours = torch.arange(len(tokenizer))[:, None].repeat(1, 2)
+        values = range(0, 1001, COORDINATE_STEP)
+        for form in ("{},", " {},", " {}"):
+            ids = torch.tensor([tokenizer.convert_tokens_to_ids(form.format(value)) for value in values])
+            self._coordinates[ids] = torch.tensor(values, dtype=torch.float)
+            self._neighbours[ids[1:], 0] = ids[:-1]
+            self._neighbours[ids[:-1], 1] = ids[1:]
 
     def __call__(self, lessons: list[Lesson]) -> tuple[torch.Tensor, dict[str, float]]:
         total, weight = torch.zeros(()), 0.0
@@ -284,8 +293,7 @@ class Answering:
         for lesson in lessons:
             with Gaze(self.model.model.language_model) as gaze:
                 logits, targets, weights, branches, seen = self._forward(lesson)
-            losses = F.cross_entropy(logits, targets, reduction="none")
-            total = total + (losses * weights).sum()
+            total = total + (self._losses(logits, targets) * weights).sum()
             weight += float(weights.sum())
             loss, figures = self.heads(seen, lesson.sight)
             beside = beside + self.cells * loss / len(lessons)
@@ -315,6 +323,13 @@ class Answering:
         logits = self.model.lm_head(hidden[row, lesson.sources[row, column]])
         branches = lesson.branch[row, column]
         return logits, lesson.ids[row, column], lesson.weights[row, column], branches, seen.pooler_output
+
+    def _losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        if not self.blur:
+            return losses
+        near = -logits.log_softmax(-1).gather(1, self._neighbours[targets]).mean(1)
+        return (1 - self.blur) * losses + self.blur * near
 
     def _right(self, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Whether each token is right; a coordinate also if it is off by so little that the box holds the evidence."""

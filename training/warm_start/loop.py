@@ -41,6 +41,7 @@ class Stage:
     pace: float = 0.4  # of the vision tower, beside a language model that learns
     cells: float = 0.3  # weight of the cells' labels beside the answers
     gaze: float = 0.0  # weight of where the model looks
+    blur: float = 0.0  # share of a coordinate's target that its neighbours get
     sharpen: float = 1.0  # see `Trained`
 
     def scale(self, step: int) -> float:

@@ -36,12 +36,13 @@ FIND = Stage(
 LOOK = Stage(
     "look",
     Mix(crops=6, glances=6, fulls=4, questions=14, second=2, parts=8, groups=4),
-    steps=1500,
+    steps=1700,
     muon=6e-3,
     adamw=1.5e-3,
     warmup=30,
     decay_from=0.3,
     gaze=0.5,
+    blur=0.4,
     sharpen=4,
 )
 
@@ -85,7 +86,7 @@ def warm_start(
             tower_too = [Trained(tower, pace=stage.pace), Trained(heads)] if stage.cells else []
             run.stage(
                 stage,
-                Answering(model, heads, cells=stage.cells, gaze=stage.gaze),
+                Answering(model, heads, cells=stage.cells, gaze=stage.gaze, blur=stage.blur),
                 [*tower_too, Trained(model, sharpen=stage.sharpen)],
                 report=told,
             )
