@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 from .errors import ConfigError
@@ -18,7 +19,7 @@ class JudgeCache:
 
     def __init__(self, path: str | Path) -> None:
         """Opens or makes the file at `path`; raises `ConfigError` where it cannot, or where it is another file."""
-        self.path = Path(path)
+        self.path = Path(path).resolve()
         self._open()
 
     def _open(self) -> None:
@@ -27,16 +28,28 @@ class JudgeCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS verdicts "
-                "(key TEXT PRIMARY KEY, correct INTEGER NOT NULL, reply TEXT NOT NULL, asked TEXT NOT NULL)"
-            )
+            self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"cannot keep verdicts in {self.path} ({error}): give the path of a new file in a folder that can be "
                 "written"
             ) from error
+
+    def _prepare(self) -> None:
+        given_up = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS verdicts "
+                    "(key TEXT PRIMARY KEY, correct INTEGER NOT NULL, reply TEXT NOT NULL, asked TEXT NOT NULL)"
+                )
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait by itself while another process makes the same file.
+                if "locked" not in str(error) or time.monotonic() > given_up:
+                    raise
+                time.sleep(0.01)
 
     def get(self, key: str) -> tuple[bool, str] | None:
         """The verdict under `key` and the reply that gave it."""
@@ -49,7 +62,10 @@ class JudgeCache:
         return (bool(row[0]), row[1]) if row else None
 
     def put(self, key: str, correct: bool, reply: str, asked: str) -> None:
-        """Keeps a verdict; `asked` says in JSON what was judged, for people who look into the file."""
+        """Keeps a verdict; `asked` says in JSON what was judged, for people who look into the file.
+
+        Waits while another process writes: not for an event loop's own thread.
+        """
         try:
             with self._lock:
                 self._connection.execute(
@@ -57,11 +73,6 @@ class JudgeCache:
                 )
         except sqlite3.Error as error:
             self._warn(error)
-
-    def close(self) -> None:
-        """Closes the file; the cache cannot be used after it."""
-        with self._lock:
-            self._connection.close()
 
     def _warn(self, error: sqlite3.Error) -> None:
         if not self._warned:

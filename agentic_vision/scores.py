@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from .messages import FailureKind, Observation, StopReason, Trajectory
 from .view import Box
 
+_OUTER = " .,;:!?`"
+
 # A call that no tool could have understood. A box outside the image is well-formed: it is a wrong box.
 ILL_FORMED_CALLS = frozenset({FailureKind.UNKNOWN_TOOL, FailureKind.BAD_ARGUMENTS})
 
@@ -81,10 +83,15 @@ class Scores(BaseModel):
 def normalised(answer: str | None) -> str:
     """What exact match compares: NFKC, case folded, blanks made one, outer quotes and punctuation dropped.
 
-    >>> normalised("  The RED   card. ")
-    'the red card'
+    >>> normalised("  The 'RED'   card. "), normalised('"Red."'), normalised(".5"), normalised("5'")
+    ("the 'red' card", 'red', '.5', "5'")
     """
-    return " ".join(unicodedata.normalize("NFKC", answer or "").casefold().split()).strip(" .,;:!?\"'`")
+    text = " ".join(unicodedata.normalize("NFKC", answer or "").casefold().split())
+    bare = text.strip(_OUTER)
+    while len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        text, bare = bare[1:-1], bare[1:-1].strip(_OUTER)
+    # The point of ".5" is no punctuation.
+    return f".{bare}" if bare[:1].isdigit() and text.partition(bare)[0].endswith(".") else bare
 
 
 def wilson(successes: int, n: int) -> Interval | None:

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import re
 
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
-_MARKS = " \t\r\n*_`'\"#().[]{}\\"
-_NUMBER = r"(?P<number>[-+]?\d+(?:[.,]\d+)*%?)"
-_LABELLED = re.compile(
-    rf"\b(?:score|verdict|judge?ment|rating|grade|result)\b[\s*_`\"']*(?:is|[:=])[\s*_`\"'(\[{{]*{_NUMBER}"
-    r"(?P<scale>\s*(?:/|out\s+of)\s*\d+)?",
-    re.IGNORECASE,
+_MARKS = " \t*_`'\"#()[]{}"
+_LABEL = re.compile(
+    r"\W*(?:final\s+|the\s+)?(?:score|verdict|judge?ment|rating|grade|result|answer)\W*(?:\bis\b|[:=])", re.IGNORECASE
+)
+_ONE = re.compile(r"1(?:\.0)?(?:\s*(?:/|out\s+of)\s*1)?\.?")
+# Nothing is nothing on every scale, so that a scale may follow it.
+_ZERO = re.compile(
+    r"0(?:\.0)?(?![.,]?\d)(?:[\s./()\u2026-]|out|of|on|an?|the|scale|from|to|points?|0|[2-9]|10+)*", re.IGNORECASE
 )
 
 
 def read_verdict(reply: str) -> bool | None:
-    """True for 1, False for 0, None where the reply names neither, both, or a number on another scale.
+    """True for 1, False for 0, None for anything else: both, neither, a number on another scale, a reply cut short.
 
-    Either the whole reply is the digit, or it stands behind a label (`Score: 1`). A reasoning model's `<think>` is
-    skipped.
+    The last line alone counts, which is the digit, or a label and the digit (`Score: 1`). A reasoning model's
+    `<think>` is skipped; one that never ends hides no verdict.
 
-    >>> [read_verdict(reply) for reply in ("**1**", "Score: 0 out of 10", "I would say 1 or 0.", "10")]
+    >>> [read_verdict(reply) for reply in ("**1**", "Score: 0 out of 10", "I would say 1 or 0.", "Score: 10")]
     [True, False, None, None]
     """
-    said = _THOUGHT.sub("", reply)
-    bare = said.strip(_MARKS)
-    if bare in ("0", "1"):
-        return bare == "1"
-    verdicts = {_value(match) for match in _LABELLED.finditer(said)}
-    return verdicts.pop() if len(verdicts) == 1 else None
-
-
-def _value(match: re.Match[str]) -> bool | None:
-    number, scale = match["number"], match["scale"]
-    if number.strip("+-0.,%") == "" and "0" in number:
-        return False  # nothing is nothing on every scale
-    if number in ("1", "1.0") and (scale is None or re.fullmatch(r"\D*1", scale)):
+    _, _, said = reply.rpartition("</think>")
+    if "<think>" in said:
+        return None
+    lines = said.strip().splitlines()
+    last = lines[-1] if lines else ""
+    label = _LABEL.match(last)
+    value = (last[label.end() :] if label else last).strip(_MARKS)
+    if _ONE.fullmatch(value):
         return True
+    if value.rstrip(".") == "0" or (label and _ZERO.fullmatch(value)):
+        return False
     return None

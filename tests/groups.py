@@ -7,8 +7,9 @@ from agentic_vision.training.rewards import Group
 CALL = write(thought="Too small.", calls=[("full_res", {})])
 
 
-def trajectory(answer=None, *, tool=False, replies=None, failure=None, tokens=25):
+def trajectory(answer=None, *, tool=False, replies=None, failure=None, tokens=25, stop=None):
     """One that ends with `answer`, after a call where `tool`; or whose turns are `replies`."""
+    scripted = replies is None
     if replies is None:
         replies = [CALL] * tool + ([write(thought="I see it.", answer=answer)] if answer is not None else [])
     steps: list[Turn | Observation] = []
@@ -17,6 +18,8 @@ def trajectory(answer=None, *, tool=False, replies=None, failure=None, tokens=25
         if steps[-1].calls:
             steps.append(Observation(call=steps[-1].calls[0], failure=failure))
     said = next((step.answer for step in reversed(steps) if isinstance(step, Turn)), None)
+    if scripted and not tool and answer is not None:
+        said = answer  # also one that no turn can hold, such as the empty one
     return Trajectory(
         id="t",
         question="Which number?",
@@ -24,7 +27,7 @@ def trajectory(answer=None, *, tool=False, replies=None, failure=None, tokens=25
         family="qwen3-vl",
         steps=tuple(steps),
         answer=said,
-        stop_reason=StopReason.ANSWERED if said is not None else StopReason.MALFORMED,
+        stop_reason=stop or (StopReason.ANSWERED if said is not None else StopReason.MALFORMED),
         usage=Usage(visual_tokens=tokens, full_resolution_tokens=100),
     )
 

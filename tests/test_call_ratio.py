@@ -3,6 +3,8 @@
 A group is written as its trajectories' actions: D direct, T with a tool, capitals right, small letters wrong.
 """
 
+# ruff: noqa: ARG005 (a reward takes the trajectory, whether or not it needs it)
+
 import asyncio
 
 import pytest
@@ -71,7 +73,14 @@ def test_without_a_verdict_a_trajectory_is_not_counted():
     assert released.totals == (0, None, 0)
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 1.2}, {"variant": "mine"}, {"correct": "accuracy"}])
+def test_where_nothing_was_judged_there_is_no_penalty_to_know():
+    down = FunctionReward(lambda t, reference: None, "judge")
+    for variant in ("paper", "released"):
+        scores = asyncio.run((ExactMatch() - CallRatioPenalty(down, variant=variant)).score(answers("417", "0")))
+        assert scores.valid == (False, False)
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 1.2}, {"variant": "mine"}, {"weight": -1}, {"correct": "accuracy"}])
 def test_impossible_settings(wrong):
     with pytest.raises(ConfigError):
         CallRatioPenalty(**{"correct": ExactMatch(), **wrong})

@@ -3,16 +3,20 @@
 # ruff: noqa: ARG001, ARG005 (a reward takes the group, whether or not it needs it)
 
 import asyncio
+import pickle
 import subprocess
 import sys
+import time
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from groups import CALL, answers, group, trajectory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentic_vision import ConfigError
-from agentic_vision.messages import Failure, FailureKind
+from agentic_vision.messages import Failure, FailureKind, StopReason
 from agentic_vision.protocol import write
 from agentic_vision.training.rewards import (
     Anls,
@@ -97,9 +101,52 @@ def test_a_part_that_raises_leaves_the_others_and_is_recorded():
     assert scores.valid == (False, False)
 
 
+def test_a_function_that_raises_for_one_trajectory_scores_the_others():
+    def first_number(trajectory, reference):
+        return float(next(c for c in trajectory.answer if c.isdigit()))  # StopIteration where there is none
+
+    scores = score(FunctionReward(first_number), answers("417", "none", "9"))
+    assert scores.parts == {"first_number": (4, None, 9)}
+    assert scores.failures == {"first_number": "RuntimeError: StopIteration:  (1 of 3)"}
+
+
+def test_a_part_that_was_cancelled_by_others_is_a_failure_and_no_end():
+    async def cancelled(group):
+        task = asyncio.create_task(asyncio.sleep(9))
+        task.cancel()
+        await task
+
+    scores = score(ExactMatch() + FunctionReward(cancelled), answers("417"))
+    assert scores.parts == {"accuracy": (1,), "cancelled": (None,)}
+
+
+def test_giving_up_ends_all_that_is_being_asked():
+    ended = []
+
+    async def patient(trajectory, reference):
+        try:
+            await asyncio.sleep(9)
+        finally:
+            ended.append(trajectory)
+
+    async def give_up():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for((ExactMatch() + FunctionReward(patient)).score(answers("417", "0")), 0.02)
+        assert len(ended) == 2
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(give_up())
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
-    [([1.0], "1 scores for 2"), ([1.0, float("nan")], "not finite"), ([1.0, "good"], "could not convert"), (3, "iter")],
+    [
+        ([1.0], "1 scores for 2"),
+        ([1.0, float("nan")], "finite"),
+        ([1.0, "1"], "'1' is no score"),
+        (3, "iter"),
+        ("10", "no"),
+    ],
 )
 def test_scores_that_are_none_are_a_failure(values, says):
     scores = score(FunctionReward(lambda group: values, "mine"), answers("417", "0"))
@@ -110,6 +157,10 @@ def test_scores_that_are_none_are_a_failure(values, says):
 async def slowly(trajectory, reference):
     await asyncio.sleep(0.001)
     return float(trajectory.answer == reference)
+
+
+def with_more(trajectory, reference=None, *rest, weight=1.0, **options):
+    return weight * (trajectory.answer == reference)
 
 
 class Longer:
@@ -126,6 +177,9 @@ class Longer:
         (slowly, (1.0, 0.0)),
         (lambda trajectory, reference: trajectory.answer == reference, (1.0, 0.0)),
         (lambda group: [1, None], (1.0, None)),
+        (lambda them: [1, None], (1.0, None)),
+        (lambda group, weight=2: [weight, None], (2.0, None)),
+        (with_more, (1.0, 0.0)),
         (Longer(), (1.0, 1 / 3)),
     ],
 )
@@ -139,9 +193,20 @@ def test_a_function_may_stand_in_a_sum_as_it_is():
     assert scores.totals == (2, 0)
 
 
-def test_two_rewards_of_one_name_are_both_kept():
-    scores = score(ExactMatch() + NumericMatch(), answers("417.0", "417"))
-    assert scores.parts == {"accuracy": (0, 1), "accuracy_2": (1, 1)}
+def test_parts_stand_in_the_order_of_the_sum_whichever_is_done_first():
+    slow = FunctionReward(slowly, "accuracy")
+    scores = score(slow + ExactMatch() - CallRatioPenalty(correct=ExactMatch()), answers("417.", "417"))
+    assert list(scores.parts.items()) == [
+        ("accuracy", (0, 1)),
+        ("accuracy_2", (1, 1)),
+        ("call_ratio_penalty", (0, 0)),
+        ("accuracy_3", (1, 1)),
+    ]
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(2), Fraction(1, 2)])
+def test_any_finite_number_will_do(number):
+    assert totals(number * ExactMatch(), answers("417", "0")) == (float(number), 0)
 
 
 @pytest.mark.parametrize("wrong", ["0.5", None, float("nan"), True, ExactMatch, lambda: 1, lambda a, b, c: 1])
@@ -150,9 +215,21 @@ def test_what_is_no_reward_is_refused(wrong):
         ExactMatch() + wrong
 
 
-def test_a_group_needs_a_reference():
+@pytest.mark.parametrize("wrong", [[], 417, None, ["417", 417]])
+def test_a_group_needs_a_reference_in_words(wrong):
     with pytest.raises(ConfigError, match="reference"):
-        Group([trajectory("1")], [])
+        Group([trajectory("1")], wrong)
+
+
+def test_a_group_goes_to_other_processes():
+    asked = answers("417", "0", options=["417", "0"])
+    again = pickle.loads(pickle.dumps(asked))
+    assert (again.trajectories, again.references, again.row) == (asked.trajectories, asked.references, asked.row)
+
+
+def test_a_policy_that_failed_has_no_verdict_where_one_that_gave_up_is_wrong():
+    asked = group(*(trajectory(stop=reason) for reason in (StopReason.POLICY_FAILED, StopReason.TURN_LIMIT)))
+    assert totals(ExactMatch(), asked) == (None, 0)
 
 
 # Accuracy
@@ -166,15 +243,22 @@ def test_exact_match_forgives_case_blanks_and_outer_punctuation_and_takes_any_re
 @pytest.mark.parametrize(
     ("reference", "right", "wrong"),
     [
-        ("12.40", ["$12.4", "12.40 EUR", "It is 12.40."], ["12.41", "1240", "12.40 or 12.50", "", "twelve"]),
-        ("1,234", ["1234", "1 234"], ["1.234", "234"]),
-        ("-7", ["\u22127", "-7.0"], ["7"]),
+        ("12.40", ["$12.4", "12.40 EUR", "It is 12.40."], ["12.41", "1240", "12.40 or 12.50", "12,40", "", "twelve"]),
+        ("1,234", ["1234", "1\u202f234", "1.234e3"], ["1.234", "234", "1 234", "1,2345"]),
+        ("1234567", ["1,234,567", "12,34,567"], ["1,23,4567"]),
+        ("-7", ["\u22127", "-7.0", "-$7", "\u20137"], ["7"]),
+        ("7", ["A-7", "7 of them"], ["-7", "7\u00bd", "7\u2075"]),
         ("45%", ["45 %", "45"], ["0.45"]),
+        ("0.75", ["3/4", "3 / 4", ".75"], ["3/4/5", "3", "3/0"]),
+        ("5000000", ["5 million", "5M", "$5000k"], ["5", "5 m"]),
+        ("12:30", ["12:30"], ["12.30", "1230"]),
+        ("2020-01-05", ["2020-01-05"], ["2020"]),
         ("many", ["Many"], ["3"]),
     ],
 )
 def test_numeric_match(reference, right, wrong):
-    assert totals(NumericMatch(), answers(*right, *wrong, reference=reference)) == (1,) * len(right) + (0,) * len(wrong)
+    asked = answers(*right, *wrong, reference=reference)
+    assert totals(NumericMatch(), asked) == (1,) * len(right) + (0,) * len(wrong)
 
 
 def test_numeric_match_within_a_share():
@@ -191,7 +275,12 @@ def test_a_printed_number_is_read_back(text):
 def test_anls():
     asked = answers("Main Street", "main streat", "man", "", reference=["main street", "elm street"])
     assert totals(Anls(), asked) == (1, 1 - 1 / 11, 0, 0)
-    assert totals(Anls(), answers("x" * 100_000)) == (0,)  # in no time
+    assert totals(Anls(), answers("", "ac", reference=["", "ab"])) == (1, 0)  # half alike is not above the threshold
+
+
+def test_an_endless_answer_is_not_measured(monkeypatch):
+    monkeypatch.setattr("agentic_vision.training.rewards.accuracy.levenshtein", lambda *_: pytest.fail("measured"))
+    assert totals(Anls(), answers("x" * 100_000)) == (0,)
 
 
 @given(st.text("abc", max_size=6), st.text("abc", max_size=6))
@@ -203,15 +292,18 @@ def test_levenshtein_is_a_distance(a, b):
 
 
 def test_multiple_choice_reads_letters_and_the_options_own_words():
-    right = ["B", "b", "(b)", "B. a dog", "The answer is B.", "Answer: (B)", "option B", "A dog"]
-    wrong = ["A", "A. a cat", "A or B", "The answer is C", "a bird", "no idea", ""]
-    asked = answers(*right, *wrong, reference="B", options=["a cat", "a dog"])
+    right = ["B", "b", "(b)", "B. a dog", "The answer is B.", "Answer: (b)", "option B", "A dog", "**B**, a dog"]
+    right += ["It's B", "\\boxed{B}", "Final answer:\nB", "B because it is red", "I think it is B", "B - a dog"]
+    wrong = ["A", "A. a cat", "A or B", "The answer is C", "a bird", "no idea", "", "A. a cat\nB. a dog", "Option A/B"]
+    wrong += ["A: maybe B", "Option B is wrong; it is C", "A, B"]
+    asked = answers(*right, *wrong, reference="B", options=np.array(["a cat", "a dog"]))
     assert totals(MultipleChoice(), asked) == (1,) * len(right) + (0,) * len(wrong)
     assert totals(MultipleChoice(), answers("B", reference="a dog", options=["a cat", "a dog"])) == (1,)
 
 
-def test_multiple_choice_says_where_the_reference_is_no_choice():
-    assert "options" in score(MultipleChoice(), answers("B", reference="a dog")).failures["accuracy"]
+def test_multiple_choice_says_where_the_data_are_wrong():
+    assert "names no choice" in score(MultipleChoice(), answers("B", reference="a dog")).failures["accuracy"]
+    assert "list" in score(MultipleChoice(), answers("B", reference="B", options="a cat, a dog")).failures["accuracy"]
 
 
 # Form and cost
@@ -257,8 +349,10 @@ def test_a_call_that_no_tool_accepts_is_out_of_form_but_a_tool_that_failed_is_no
 
 
 def test_a_long_reply_is_checked_in_no_time():
-    text = "<think>a</think>" + "<answer>x</answer></think>" * 10_000
-    assert totals(FormatReward(), group(trajectory(replies=[text]))) == (0,)
+    inner = "</think><answer>" * 10_000
+    began = time.perf_counter()
+    assert totals(FormatReward(), group(trajectory(replies=[f"<think>a</think>{inner}</answer>"]))) == (0,)
+    assert time.perf_counter() - began < 1  # an expression that tries every place would take minutes
 
 
 def test_visual_cost_is_the_share_of_full_resolution():

@@ -22,8 +22,9 @@ class CallRatioPenalty(Part):
     correct trajectories lose; tool users in every group, direct answers where 0 < r < `threshold`.
 
     A group with no correct trajectory has no r, and nobody loses: it says nothing of which action is the better one.
-    Where `correct` has no verdict the trajectory is not counted; nor has it a penalty in the released variant, which
-    would need the verdict.
+    Trajectories without a verdict are not counted, and r is that of the others; in the released variant, which needs
+    the verdict, they have no penalty either, and where the whole group has none nobody has one. Every well-formed call
+    makes a tool user, also one that failed.
     """
 
     name = "call_ratio_penalty"
@@ -35,15 +36,21 @@ class CallRatioPenalty(Part):
         weight: float = 0.1,
         variant: Literal["paper", "released"] = "paper",
     ) -> None:
-        """`correct`: the accuracy reward. Raises `ConfigError` for a threshold outside 0 to 1 or another variant."""
+        """`correct`: the accuracy reward. Raises `ConfigError` for impossible settings."""
         if not 0 <= threshold <= 1:
             raise ConfigError(f"threshold is {threshold}: it is a share of the correct answers, from 0 to 1")
         if variant not in ("paper", "released"):
             raise ConfigError(f"variant is {variant!r}: choose 'paper' or 'released'")
-        self.correct, self.threshold, self.weight, self.variant = as_reward(correct), threshold, weight, variant
+        if not 0 <= weight < float("inf"):
+            raise ConfigError(f"weight is {weight}: it is what is lost, 0 or more")
+        self.threshold, self.weight, self.variant = threshold, weight, variant
+        self.correct = as_reward(correct)
+        self.needs = (self.correct,)
 
-    async def judge(self, scoring: Scoring) -> Sequence[float | None]:
+    async def values(self, scoring: Scoring) -> Sequence[float | None]:
         verdicts = await scoring.of(self.correct)
+        if all(verdict is None for verdict in verdicts):
+            return verdicts
         right = [None if verdict is None else verdict > 0.5 for verdict in verdicts]
         tool = [called(trajectory) for trajectory in scoring.group.trajectories]
         ratio = direct_ratio(right, tool)

@@ -19,7 +19,7 @@ class FormatReward(Part):
 
     name = "format"
 
-    async def judge(self, scoring: Scoring) -> Sequence[float]:
+    async def values(self, scoring: Scoring) -> Sequence[float]:
         return [float(well_formed(trajectory)) for trajectory in scoring.group.trajectories]
 
 

@@ -26,25 +26,41 @@ class FunctionReward(Part):
         self.function = function
         self.name = name or getattr(function, "__name__", type(function).__name__)
         try:
-            needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+            signature = inspect.signature(function)
         except (TypeError, ValueError):
-            needed = []
-        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in needed)
-        if not 1 <= len(needed) <= 2 or not positional:
+            signature = inspect.Signature()
+        first = next(iter(signature.parameters), None)
+        self._whole = first == "group" or not _takes(signature, 2)
+        if self._whole and not _takes(signature, 1):
             raise ConfigError(
                 f"{self.name} cannot be a reward: write f(trajectory, reference) -> float or f(group) -> floats"
             )
-        self._whole = len(needed) == 1
 
-    async def judge(self, scoring: Scoring) -> Sequence[float | None]:
+    async def values(self, scoring: Scoring) -> Sequence[float | None]:
         group = scoring.group
         if self._whole:
             scores: Sequence[float | None] = await self._call(group)
             return scores
-        return await asyncio.gather(*(self._call(t, group.references[0]) for t in group.trajectories))
+        return await scoring.each(self, (self._call(t, group.references[0]) for t in group.trajectories))
 
     async def _call(self, *arguments: Any) -> Any:
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*arguments)
-        given = await asyncio.to_thread(self.function, *arguments)
+        given, error = await asyncio.to_thread(self._caught, *arguments)
+        if error is not None:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         return await given if inspect.isawaitable(given) else given
+
+    def _caught(self, *arguments: Any) -> tuple[Any, Exception | None]:
+        try:
+            return self.function(*arguments), None
+        except StopIteration as error:  # no future can hold it: asyncio would wait for ever
+            return None, error
+
+
+def _takes(signature: inspect.Signature, n: int) -> bool:
+    try:
+        signature.bind(*range(n))
+    except TypeError:
+        return False
+    return True

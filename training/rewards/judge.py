@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from agentic_vision.judge import Judge
-from agentic_vision.messages import Trajectory
+from agentic_vision.messages import StopReason, Trajectory
 
-from .reward import Group, Part, Scoring
+from .reward import Part, Scoring
 
 
 class JudgeReward(Part):
     """1 where the judge holds the answer for right, 0 where for wrong; None where it comes to no verdict.
 
-    It reads text alone: question, reference, answer. A trajectory without an answer is wrong, and costs no request.
-    Several references are put to the judge as alternatives.
+    It reads text alone: question, reference (any of several), answer. A trajectory without an answer is wrong and
+    costs no request; one whose policy failed has no verdict.
     """
 
     name = "accuracy"
 
     def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+        self.judge = judge
 
-    async def judge(self, scoring: Scoring) -> Sequence[float | None]:
-        group = scoring.group
-        return await asyncio.gather(*(self._verdict(trajectory, group) for trajectory in group.trajectories))
+    async def values(self, scoring: Scoring) -> Sequence[float | None]:
+        return await scoring.each(self, (self._verdict(t, scoring) for t in scoring.group.trajectories))
 
-    async def _verdict(self, trajectory: Trajectory, group: Group) -> float | None:
+    async def _verdict(self, trajectory: Trajectory, scoring: Scoring) -> float | None:
         if trajectory.answer is None:
-            return 0.0
-        reference = " or ".join(group.references)
-        verdict = await self._judge.verdict(trajectory.question, reference, trajectory.answer)
-        return None if verdict.correct is None else float(verdict.correct)
+            return None if trajectory.stop_reason is StopReason.POLICY_FAILED else 0.0
+        verdict = await self.judge.verdict(trajectory.question, scoring.group.references, trajectory.answer)
+        if verdict.correct is None:
+            scoring.note(self, verdict.reason or "no verdict")
+            return None
+        return float(verdict.correct)

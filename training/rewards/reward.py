@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from numbers import Real
 from typing import Any
 
 from agentic_vision.errors import ConfigError
@@ -25,38 +25,36 @@ Values = tuple[float | None, ...]
 """One score a trajectory; None where there is no verdict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """The trajectories of one prompt (GRPO's group), and what the data say of it.
 
-    `references`: the answers that are right, one or several. `row`: the rest of the data set's row, for rewards of
-    one's own.
+    `reference`: the answer that is right, or several of which any is. `row`: the rest of the data set's row, for
+    rewards of one's own. Raises `ConfigError` for a reference that is no text.
     """
 
-    trajectories: tuple[Trajectory, ...]
-    references: tuple[str, ...]
-    row: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    trajectories: Sequence[Trajectory]
+    reference: str | Sequence[str]
+    row: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(
-        self,
-        trajectories: Sequence[Trajectory],
-        reference: str | Sequence[str],
-        row: Mapping[str, Any] | None = None,
-    ) -> None:
-        references = (reference,) if isinstance(reference, str) else tuple(reference)
-        if not references:
-            raise ConfigError("a group needs a reference answer, or several: none was given")
-        object.__setattr__(self, "trajectories", tuple(trajectories))
-        object.__setattr__(self, "references", references)
-        object.__setattr__(self, "row", MappingProxyType(dict(row or {})))
+    def __post_init__(self) -> None:
+        if not self.references or not all(isinstance(reference, str) for reference in self.references):
+            raise ConfigError(f"the reference answer is {self.reference!r}: give a text, or a list of texts")
 
-    def __len__(self) -> int:
-        return len(self.trajectories)
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The answers that are right, each once."""
+        if isinstance(self.reference, str):
+            return (self.reference,)
+        return tuple(dict.fromkeys(self.reference)) if isinstance(self.reference, Iterable) else ()
 
     @property
     def question(self) -> str:
         """The question; empty for a group of none."""
         return self.trajectories[0].question if self.trajectories else ""
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ class Scores:
     """A group's scores. Every tuple has one entry a trajectory, in the group's order.
 
     `totals` is None where `valid` is False: some part of it has no verdict. `parts` are as each reward gave them,
-    before weights and signs. `failures` says, by the part's name, what a reward raised: its part is None throughout.
+    before weights and signs, in the order in which they stand in the sum. `failures` says, by the part's name, why it
+    has no verdict where it has none.
     """
 
     totals: Values
@@ -77,50 +76,22 @@ class Scores:
         return tuple(total is not None for total in self.totals)
 
 
-class Scoring:
-    """One group being scored: each reward in it is asked once, whoever needs its values."""
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
-        self._asked: dict[int, tuple[Reward, asyncio.Task[Values]]] = {}
-        self._names: dict[int, str] = {}
-        self.parts: dict[str, Values] = {}
-        self.failures: dict[str, str] = {}
-
-    async def of(self, reward: Reward) -> Values:
-        """The values of `reward` for the group."""
-        if id(reward) not in self._asked:  # the reward is kept beside its task: ids of the dead are used again
-            self._asked[id(reward)] = reward, asyncio.ensure_future(reward.values(self))
-        return await asyncio.shield(self._asked[id(reward)][1])
-
-    def record(self, reward: Part, values: Values, failure: str | None) -> None:
-        """Keeps a part under its name; a second reward of the same name becomes `name_2`."""
-        name, number = reward.name, 1
-        while name in self.parts:
-            number += 1
-            name = f"{reward.name}_{number}"
-        self.parts[name] = values
-        if failure is not None:
-            self.failures[name] = failure
-
-    async def end(self) -> None:
-        """Ends what is still being asked, where scoring itself was cancelled."""
-        tasks = [task for _, task in self._asked.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class Reward(ABC):
-    """Scores groups; adds up, subtracts and multiplies with rewards, numbers and plain functions."""
+    """Scores groups; adds up, subtracts and multiplies with rewards, numbers and functions (`FunctionReward`).
+
+    One of your own is a `Part`, or a function.
+    """
+
+    needs: tuple[Reward, ...] = ()
+    """The rewards that this one asks, in the order in which they are named."""
 
     @abstractmethod
-    async def values(self, scoring: Scoring) -> Values:
+    async def values(self, scoring: Scoring) -> Sequence[float | None]:
         """One score a trajectory of `scoring.group`, None where there is no verdict."""
 
     async def score(self, group: Group) -> Scores:
         """Totals and named parts of `group`. What a part raises is recorded in `failures`, not raised."""
-        scoring = Scoring(group)
+        scoring = Scoring(group, self)
         try:
             totals = await scoring.of(self)
         finally:
@@ -128,45 +99,102 @@ class Reward(ABC):
         return Scores(totals, scoring.parts, scoring.failures)
 
     def __add__(self, other: Any) -> Reward:
-        return _combined("+", self, other)
+        return _Combined("+", self, as_reward(other))
 
     def __radd__(self, other: Any) -> Reward:
-        return _combined("+", other, self)
+        return _Combined("+", as_reward(other), self)
 
     def __sub__(self, other: Any) -> Reward:
-        return _combined("-", self, other)
+        return _Combined("-", self, as_reward(other))
 
     def __rsub__(self, other: Any) -> Reward:
-        return _combined("-", other, self)
+        return _Combined("-", as_reward(other), self)
 
     def __mul__(self, other: Any) -> Reward:
-        return _combined("*", self, other)
+        return _Combined("*", self, as_reward(other))
 
     def __rmul__(self, other: Any) -> Reward:
-        return _combined("*", other, self)
+        return _Combined("*", as_reward(other), self)
 
     def __neg__(self) -> Reward:
-        return _combined("*", -1, self)
+        return -1 * self
 
 
 class Part(Reward):
-    """A reward with a name, logged under it. A subclass says `name` and how it scores a group (`judge`)."""
+    """A reward with a `name`, under which it is logged. `values` may raise: the group keeps its other parts.
+
+    `await scoring.of(other)` gives another reward's values; `await scoring.each(self, calls)` those of one call a
+    trajectory.
+    """
 
     name: str
 
-    @abstractmethod
-    async def judge(self, scoring: Scoring) -> Sequence[float | None]:
-        """One score a trajectory; `await scoring.of(other)` gives another reward's. It may raise."""
 
-    async def values(self, scoring: Scoring) -> Values:
-        values: Values = (None,) * len(scoring.group)
-        failure = None
+class Scoring:
+    """One group being scored by one reward: everything in it is asked once, whoever needs its values."""
+
+    def __init__(self, group: Group, reward: Reward) -> None:
+        self.group = group
+        self.failures: dict[str, str] = {}
+        self._asked: dict[Reward, asyncio.Task[Values]] = {}
+        self._names: dict[Part, str] = {}
+        for part in _parts(reward):
+            self._name(part)
+
+    @property
+    def parts(self) -> dict[str, Values]:
+        """The values of every part that has been asked, by name."""
+        return {name: self._asked[part].result() for part, name in self._names.items() if part in self._asked}
+
+    async def of(self, reward: Reward) -> Values:
+        """The values of `reward` for the group."""
+        if reward not in self._asked:
+            self._asked[reward] = asyncio.ensure_future(self._ask(reward))
+        return await asyncio.shield(self._asked[reward])
+
+    async def each(self, part: Part, calls: Iterable[Awaitable[float | None]]) -> Values:
+        """What each of `calls` gives; None for one that raises, which is noted."""
+        given = await asyncio.gather(*calls, return_exceptions=True)
+        raised = [error for error in given if isinstance(error, Exception)]
+        if raised:
+            self.note(part, f"{_said(raised[0])} ({len(raised)} of {len(given)})")
+        return tuple(None if isinstance(value, BaseException) else value for value in given)
+
+    def note(self, part: Part, why: str) -> None:
+        """Records why `part` has no verdict; the first reason is kept."""
+        self.failures.setdefault(self._name(part), why)
+
+    async def end(self) -> None:
+        """Ends what is still being asked, where scoring itself was cancelled."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _ask(self, reward: Reward) -> Values:
+        n = len(self.group)
         try:
-            values = _checked(await self.judge(scoring), len(scoring.group))
+            return _checked(await reward.values(self), n)
         except Exception as error:  # a bad reward is data: the group keeps its other parts
-            failure = f"{type(error).__name__}: {error}"
-        scoring.record(self, values, failure)
-        return values
+            failure = _said(error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = "what it asked was cancelled"
+        if isinstance(reward, Part):
+            self.note(reward, failure)
+        return (None,) * n
+
+    def _name(self, part: Part) -> str:
+        """Its name; a second part of the same name is `name_2`."""
+        if part not in self._names:
+            wanted = getattr(part, "name", type(part).__name__)
+            name, number = wanted, 1
+            while name in self._names.values():
+                number += 1
+                name = f"{wanted}_{number}"
+            self._names[part] = name
+        return self._names[part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,14 +205,12 @@ class _Constant(Reward):
         return (self.value,) * len(scoring.group)
 
 
-@dataclass(frozen=True, eq=False)
 class _Combined(Reward):
-    operator: str
-    left: Reward
-    right: Reward
+    def __init__(self, operator: str, left: Reward, right: Reward) -> None:
+        self.operator, self.needs = operator, (left, right)
 
     async def values(self, scoring: Scoring) -> Values:
-        left, right = await asyncio.gather(scoring.of(self.left), scoring.of(self.right))
+        left, right = await asyncio.gather(*map(scoring.of, self.needs))
         return tuple(self._value(a, b) for a, b in zip(left, right, strict=True))
 
     def _value(self, a: float | None, b: float | None) -> float | None:
@@ -200,7 +226,7 @@ def as_reward(value: Any) -> Reward:
     """
     if isinstance(value, Reward):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
         return _Constant(float(value))
     if callable(value) and not isinstance(value, type):
         from .function import FunctionReward
@@ -209,15 +235,23 @@ def as_reward(value: Any) -> Reward:
     raise ConfigError(f"{value!r} is no reward: give a reward object, a finite number or a function")
 
 
-def _combined(operator: str, left: Any, right: Any) -> Reward:
-    return _Combined(operator, as_reward(left), as_reward(right))
+def _parts(reward: Reward) -> Iterator[Part]:
+    """The named rewards in `reward`, from left to right, one that stands in several places each time."""
+    if isinstance(reward, Part):
+        yield reward
+    for needed in reward.needs:
+        yield from _parts(needed)
 
 
 def _checked(values: Sequence[float | None], n: int) -> Values:
     values = tuple(values)
     if len(values) != n:
         raise ValueError(f"{len(values)} scores for {n} trajectories: give one each")
-    checked = tuple(None if value is None else float(value) for value in values)
-    if not all(value is None or math.isfinite(value) for value in checked):
-        raise ValueError(f"a score is not finite: {list(checked)}")
-    return checked
+    for value in values:
+        if value is not None and (isinstance(value, str) or not math.isfinite(value)):
+            raise ValueError(f"{value!r} is no score: give a finite number, or None for no verdict")
+    return tuple(None if value is None else float(value) for value in values)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -15,6 +15,6 @@ class VisualCost(Part):
 
     name = "visual_cost"
 
-    async def judge(self, scoring: Scoring) -> Sequence[float | None]:
+    async def values(self, scoring: Scoring) -> Sequence[float | None]:
         usages = [trajectory.usage for trajectory in scoring.group.trajectories]
         return [u.visual_tokens / u.full_resolution_tokens if u.full_resolution_tokens else None for u in usages]

@@ -36,11 +36,23 @@ FIND = Stage(
 LOOK = Stage(
     "look",
     Mix(crops=6, glances=6, fulls=4, questions=14, second=2, parts=8, groups=4),
-    steps=1700,
+    steps=600,
     muon=6e-3,
     adamw=1.5e-3,
     warmup=30,
-    decay_from=0.3,
+    decay_from=0.85,
+    floor=1 - 0.98 * 90 / 1190,
+    gaze=0.5,
+    blur=0.4,
+    sharpen=4,
+)
+SETTLE = Stage(
+    "settle",
+    Mix(crops=6, glances=5, fulls=3, questions=14, second=2, groups=3),
+    steps=1100,
+    muon=5.5e-3,
+    adamw=1.4e-3,
+    warmup=30,
     gaze=0.5,
     blur=0.4,
     sharpen=4,
@@ -52,7 +64,7 @@ Report = Callable[[str, int, int, Figures], None]
 
 def warm_start(
     out: Path,
-    stages: tuple[Stage, ...] = (PRINT, READ, FIND, LOOK),
+    stages: tuple[Stage, ...] = (PRINT, READ, FIND, LOOK, SETTLE),
     seed: int = SEED,
     *,
     ahead: int = 6,

@@ -1,0 +1,34 @@
+"""Which of several choices an answer names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agentic_vision.scores import normalised
+
+_MARKS = re.compile(r"[*_`$\\{}]|\bboxed\b|\btext\b")
+_NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+(?:is|would\s+be))?[\s:=(\[]*([a-z])\b(?!')", re.IGNORECASE)
+_CAPITAL = re.compile(r"\b([A-Z])\b(?!')(\s+(?!or\b|and\b)[a-z])?")
+_FIRST = re.compile(r"\s*[(\[]?([A-Za-z])(?:[)\].:,]|\s+[-\u2013]\s|\s*$)")
+
+
+def choice(text: str, options: Sequence[str]) -> str | None:
+    """The letter that `text` names, or that of the option which it spells out; None where it names none or several.
+
+    >>> [choice(text, ["a cat", "a dog"]) for text in ("The answer is (b).", "A dog", "B. a dog", "A or B", "no idea")]
+    ['B', 'B', 'B', None, None]
+    """
+    for number, option in enumerate(options):
+        if normalised(text) == normalised(option):
+            return chr(ord("A") + number)
+    plain = _MARKS.sub("", text).strip()
+    # A capital on its own is a letter that is named; "A" before a word is the article as often as not.
+    capitals = {letter for letter, word in _CAPITAL.findall(plain) if letter not in "AI" or not word}
+    first = _FIRST.match(plain)
+    named = {letter.upper() for letter in _NAMED.findall(plain)}
+    letters = capitals | named | ({first[1].upper()} if first else set())
+    if len(letters) != 1:
+        return None
+    [letter] = letters
+    return letter if not options or ord(letter) - ord("A") < len(options) else None
