@@ -8,10 +8,10 @@ _MARKS = " \t*_`'\"#()[]{}"
 _LABEL = re.compile(
     r"\W*(?:final\s+|the\s+)?(?:score|verdict|judge?ment|rating|grade|result|answer)\W*(?:\bis\b|[:=])", re.IGNORECASE
 )
-_ONE = re.compile(r"1(?:\.0)?(?:\s*(?:/|out\s+of)\s*1)?\.?")
+_ONE = re.compile(r"1(?:\.0)?(?:\s*(?:/|out\s+of)\s*1)?")
 # Nothing is nothing on every scale, so that a scale may follow it.
 _ZERO = re.compile(
-    r"0(?:\.0)?(?![.,]?\d)(?:[\s./()\u2026-]|out|of|on|an?|the|scale|from|to|points?|0|[2-9]|10+)*", re.IGNORECASE
+    r"0(?:\.0)?(?![.,]?\d)(?:[\s./()\u2026-]|out|of|on|an?|the|scale|from|to|points?|0|[2-9]|10+)*+", re.IGNORECASE
 )
 
 
@@ -30,9 +30,9 @@ def read_verdict(reply: str) -> bool | None:
     lines = said.strip().splitlines()
     last = lines[-1] if lines else ""
     label = _LABEL.match(last)
-    value = (last[label.end() :] if label else last).strip(_MARKS)
+    value = (last[label.end() :] if label else last).strip(_MARKS).rstrip(".").rstrip(_MARKS)
     if _ONE.fullmatch(value):
         return True
-    if value.rstrip(".") == "0" or (label and _ZERO.fullmatch(value)):
+    if value == "0" or (label and _ZERO.fullmatch(value)):
         return False
     return None

@@ -2,7 +2,7 @@
 
 from agentic_vision.messages import Observation, StopReason, Trajectory, Turn, Usage
 from agentic_vision.protocol import parse, write
-from agentic_vision.training.rewards import Group
+from agentic_vision.training import Group
 
 CALL = write(thought="Too small.", calls=[("full_res", {})])
 

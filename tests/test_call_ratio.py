@@ -11,7 +11,7 @@ import pytest
 from groups import acted, answers
 
 from agentic_vision import ConfigError
-from agentic_vision.training.rewards import CallRatioPenalty, ExactMatch, FormatReward, FunctionReward
+from agentic_vision.training import CallRatioPenalty, ExactMatch, FormatReward, FunctionReward
 
 
 def lost(actions, variant, **options):

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import pickle
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,14 +17,15 @@ from groups import answers
 
 from agentic_vision import ConfigError
 from agentic_vision.judge import ASKS, Judge
-from agentic_vision.training.rewards import CallRatioPenalty, JudgeReward
+from agentic_vision.judge_cache import JudgeCache
+from agentic_vision.training import CallRatioPenalty, JudgeReward
 from agentic_vision.verdict import read_verdict
 
 ASKED = ("Which number?", "417", "It is 417")
 
 
 class Endpoint:
-    """Chat Completions that replies with what `replies` gives: a text, or an HTTP status to fail with."""
+    """Chat Completions that replies with what `replies` gives, see `answer`, the last one again and again."""
 
     def __init__(self, *replies, seconds=0.0):
         self.replies, self.seconds = list(replies), seconds
@@ -41,20 +45,26 @@ class Endpoint:
         return reply
 
 
+def answer(reply, model) -> tuple[int, bytes]:
+    """HTTP status and body for a status to fail with, a body as it is, a text, or a message with its end."""
+    if isinstance(reply, bytes):
+        return 200, reply
+    if isinstance(reply, int):
+        return reply, json.dumps({"error": {"message": f"status {reply}"}}).encode()
+    said = reply if isinstance(reply, dict) else {"content": reply, "finish_reason": "stop"}
+    message = {"role": "assistant", "content": said["content"]}
+    choice = {"index": 0, "finish_reason": said["finish_reason"], "message": message}
+    content = {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+    return 200, json.dumps(content).encode()
+
+
 @contextmanager
 def serving(endpoint: Endpoint) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = endpoint.reply(request)
-            status, content = (
-                (reply, {"error": {"message": f"status {reply}"}}) if isinstance(reply, int) else (200, {})
-            )
-            if status == 200:
-                message = {"role": "assistant", "content": reply}
-                content = {"id": "1", "object": "chat.completion", "created": 1, "model": request["model"]}
-                content["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
-            body = json.dumps(content).encode()
+            status, body = answer(reply, request["model"])
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -105,8 +115,21 @@ def ask(endpoint, *asked, together=1, **settings):
         ("I think that it is right.", None),
         ("1 0", None),
         ("There is 1 number", None),
+        ("Score: 0 (out of 10)", False),
+        ('{"score": 1}', True),
+        ("**Score: 1**", True),
+        ("Score: 1 on a scale from 0 to 10", None),
+        ("Score: **1**/10", None),
+        ("Verdict: 0 or 1", None),
+        ("Score: 1\n\nActually 0", None),
+        ("Verdict:\n1. It says 12.\n2. So it is wrong.", None),
+        ("The score is 1 if the prediction is right, 0 otherwise.", None),
+        ("<think>The form is Score: 1", None),
+        (".1", None),
+        ("-1", None),
         ("", None),
         ("1" * 1000, None),
+        ("Score: 0" + " 100" * 10_000 + "x", None),
     ],
 )
 def test_a_reply_is_read_strictly(reply, verdict):
@@ -142,6 +165,23 @@ def test_equal_questions_in_flight_are_asked_once():
     endpoint = Endpoint("1", seconds=0.05)
     assert [verdict.correct for verdict in ask(endpoint, together=20)] == [True] * 20
     assert len(endpoint.requests) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked():
+    endpoint = Endpoint("1", seconds=0.05)
+
+    async def give_up(url):
+        async with Judge("judge", base_url=url, api_key="none", concurrency=1) as judge:
+            asked = [asyncio.create_task(judge.verdict("Which?", "417", str(n))) for n in range(9)]
+            await asyncio.sleep(0.02)
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.sleep(0.1)
+
+    with serving(endpoint) as url:
+        asyncio.run(give_up(url))
+    assert len(endpoint.requests) <= 1
 
 
 def test_one_who_gives_up_does_not_end_it_for_the_others():
@@ -193,10 +233,25 @@ def test_a_cache_that_cannot_be_kept_is_told(tmp_path):
         Judge("judge", cache=tmp_path / "file" / "verdicts.sqlite")
 
 
+def test_many_processes_may_make_the_same_cache_at_once(tmp_path):
+    code = (
+        "import sys; from agentic_vision.judge_cache import JudgeCache; cache = JudgeCache(sys.argv[1]);"
+        "[cache.put(f'{sys.argv[2]}/{n}', True, '1', 'x') for n in range(20)]"
+    )
+    path = tmp_path / "verdicts.sqlite"
+    started = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)]) for n in range(4)]
+    assert [one.wait() for one in started] == [0] * 4
+    cache = JudgeCache(path)
+    assert all(cache.get(f"{n}/19") == (True, "1") for n in range(4))
+
+
 def test_a_cache_that_breaks_later_costs_no_verdict(tmp_path, caplog):
+    path = tmp_path / "verdicts.sqlite"
+
     async def verdicts(url):
-        async with Judge("judge", base_url=url, api_key="none", cache=tmp_path / "verdicts.sqlite") as judge:
-            judge.cache.close()
+        async with Judge("judge", base_url=url, api_key="none", cache=path) as judge:
+            with sqlite3.connect(path) as other:
+                other.execute("DROP TABLE verdicts")
             return [await judge.verdict(*ASKED), await judge.verdict(*ASKED)]
 
     with serving(Endpoint("1")) as url:
@@ -211,7 +266,7 @@ def test_an_endpoint_that_is_down_for_a_while_is_asked_again():
 
 
 def test_an_endpoint_that_stays_down_gives_no_verdict():
-    assert "could not be reached" in ask(Endpoint(503), patience=0.1)[0].reason
+    assert "is down" in ask(Endpoint(503), patience=0.1)[0].reason
 
     async def nobody_there():
         return await Judge("judge", base_url="http://127.0.0.1:9/v1", api_key="none", patience=0.1).verdict(*ASKED)
@@ -221,12 +276,48 @@ def test_an_endpoint_that_stays_down_gives_no_verdict():
     assert "could not be reached" in verdict.reason
 
 
-@pytest.mark.parametrize("status", [400, 401, 404])
-def test_an_endpoint_that_refuses_is_a_wrong_setting(status):
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_an_endpoint_that_turns_us_away_is_a_wrong_setting(status):
     endpoint = Endpoint(status)
     with pytest.raises(ConfigError, match="check model"):
         ask(endpoint)
     assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_one_question_that_is_refused_costs_its_own_verdict_only(status):
+    endpoint = Endpoint(status, "1")
+    first, second = ask(endpoint, ASKED, ("Which number?", "417", "417"), concurrency=1)
+    assert (first.correct, second.correct) == (None, True)
+    assert "refuses this question" in first.reason
+
+
+@pytest.mark.parametrize(
+    "raw", [b"<html>Welcome</html>", b"{", b"[]", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"null"]
+)
+def test_what_is_no_completion_is_no_verdict(raw):
+    [verdict] = ask(Endpoint(raw), patience=0.1)
+    assert verdict.correct is None
+    assert "judge" in verdict.reason
+
+
+def test_a_verdict_that_a_length_limit_cut_short_does_not_count():
+    endpoint = Endpoint({"content": "1", "finish_reason": "length"}, "0")
+    assert ask(endpoint)[0].correct is False
+
+
+def test_half_a_surrogate_pair_breaks_nothing(tmp_path):
+    endpoint = Endpoint("\ud800", "1")
+    asked = ("Which \ud800?", "417", "\udfff")
+    assert ask(endpoint, asked, cache=tmp_path / "verdicts.sqlite")[0].correct
+
+
+def test_the_judge_reads_any_script_as_it_is_written_and_every_reference_once():
+    endpoint = Endpoint("1")
+    ask(endpoint, ("Was kostet es?", ["12 €", "zwölf Euro"], "十二欧元"))
+    content = endpoint.requests[0]["messages"][1]["content"]
+    assert '["12 €", "zwölf Euro"]' in content
+    assert "十二欧元" in content
 
 
 def test_without_a_key_it_says_so(monkeypatch):
@@ -264,4 +355,5 @@ def test_as_a_reward():
         scored = asyncio.run(scores(url))
     assert scored.parts["accuracy"] == (1, 0, 1, 0, None)
     assert scored.valid == (True, True, True, True, False)
+    assert "1 or 0" in scored.failures["accuracy"]
     assert len(endpoint.requests) == 3 + ASKS

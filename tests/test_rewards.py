@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agentic_vision import ConfigError
 from agentic_vision.messages import Failure, FailureKind, StopReason
 from agentic_vision.protocol import write
-from agentic_vision.training.rewards import (
+from agentic_vision.training import (
     Anls,
     CallRatioPenalty,
     ExactMatch,
@@ -361,7 +361,7 @@ def test_visual_cost_is_the_share_of_full_resolution():
 
 def test_rewards_need_neither_torch_nor_verl():
     code = (
-        "import sys; import agentic_vision.training.rewards;"
+        "import sys; import agentic_vision.training;"
         "loaded = {'torch', 'transformers', 'verl', 'ray', 'openai'} & set(sys.modules); assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
