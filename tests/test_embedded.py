@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from agentic_vision.evaluate import evaluate
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart
 from agentic_vision.qwen_tokens import QwenVL
+from agentic_vision.rows import read_rows
 from agentic_vision.source import Source
+from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.view import View
 
 torch = pytest.importorskip("torch")
@@ -116,3 +119,13 @@ def test_a_fresh_process_loads_it_quickly_and_in_little_memory() -> None:
     seconds, kilobytes = json.loads(done.stdout)
     assert seconds < 12
     assert kilobytes < 1.5e6
+
+
+def test_it_sees(policy: EmbeddedPolicy, tmp_path: Path) -> None:
+    """On pictures that it was not trained on: well above what guessing or the wording alone could give."""
+    rows = read_rows(write_pocket_vqa(tmp_path / "data", 48, seed=5, split="heldout"))
+    scores = evaluate(rows, policy, ["glance", "right_crop"], tmp_path / "results").strategies
+    assert (scores["glance"].accuracy_coarse or 0) > 0.7
+    assert (scores["glance"].accuracy_fine or 0) < 0.3
+    assert (scores["right_crop"].accuracy_fine or 0) > 0.7
+    assert scores["right_crop"].malformed in (0, None)

@@ -24,7 +24,7 @@ class FunctionReward(Part):
 
     def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):

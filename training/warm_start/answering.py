@@ -15,7 +15,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from ..data.pocket.ink import Question, Rect, Scene
 from ..data.pocket_vqa import draw_scene
-from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, COORDINATE_STEP, TOOLS, build_tokenizer
+from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, COORDINATE_STEP, TOOLS, build_tokenizer, token_id
 from .cells import MARGIN, RESAMPLE, Window, asked_box, fit, full, glance, window
 from .dialogue import Branch, Lesson, Look, Tree, weave
 from .gaze import Gaze
@@ -275,12 +275,12 @@ class Answering:
         """
         self.model, self.heads, self.cells, self.gaze, self.blur = model, heads, cells, gaze, blur
         tokenizer = build_tokenizer()
-        self._image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self._image = token_id("<|image_pad|>")
         self._coordinates = torch.full((len(tokenizer),), float("nan"))
         self._neighbours = torch.arange(len(tokenizer))[:, None].repeat(1, 2)
         values = range(0, 1001, COORDINATE_STEP)
         for form in ("{},", " {},", " {}"):
-            ids = torch.tensor([tokenizer.convert_tokens_to_ids(form.format(value)) for value in values])
+            ids = torch.tensor([token_id(form.format(value)) for value in values])
             self._coordinates[ids] = torch.tensor(values, dtype=torch.float)
             self._neighbours[ids[1:], 0] = ids[:-1]
             self._neighbours[ids[:-1], 1] = ids[1:]
@@ -309,7 +309,7 @@ class Answering:
         with torch.set_grad_enabled(self.cells > 0 and torch.is_grad_enabled()):
             seen = inner.visual(lesson.sight.patches, grid_thw=lesson.sight.grid)
         embeds = inner.get_input_embeddings()(lesson.ids)
-        pictures = lesson.ids == self._image
+        pictures = lesson.ids.eq(self._image)
         embeds = embeds.masked_scatter(pictures[..., None], seen.pooler_output)
         hidden = inner.language_model(
             inputs_embeds=embeds,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..data.pocket.ink import COLORS, CORNERS, SHAPES
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 PATCH, MERGE = 8, 2
@@ -108,13 +109,20 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def token_id(token: str) -> int:
+    """The id of a token of the vocabulary."""
+    found = build_tokenizer().convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
 def build_model(seed: int, *, vision_layers: int = 4, text_layers: int = 5) -> Qwen3VLForConditionalGeneration:
     """The network with fresh weights; position embeddings start as 2-D sines and cosines."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     tokenizer = build_tokenizer()
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids = {token: token_id(token) for token in SPECIAL}
     config = Qwen3VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -163,7 +171,7 @@ def build_model(seed: int, *, vision_layers: int = 4, text_layers: int = 5) -> Q
     return model
 
 
-def _sines(side: int, width: int) -> torch.Tensor:  # noqa: F821
+def _sines(side: int, width: int) -> torch.Tensor:
     import torch
 
     frequency = torch.exp(torch.arange(width // 4) * (-torch.log(torch.tensor(100.0)) / (width // 4)))
@@ -180,7 +188,7 @@ def save_checkpoint(model: Qwen3VLForConditionalGeneration, folder: Path) -> Non
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    half = copy.deepcopy(model).to(torch.float16)
+    half = copy.deepcopy(model).half()
     half.config.dtype = torch.float16
     half.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)

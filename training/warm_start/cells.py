@@ -61,6 +61,11 @@ class Window:
         """Patches down and across."""
         return self.pixels.shape[0] // PATCH, self.pixels.shape[1] // PATCH
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Cells down and across."""
+        return self.pixels.shape[0] // CELL, self.pixels.shape[1] // CELL
+
     def cells_in(self, area: Rect) -> tuple[int, ...]:
         """The cells that show some of `area` (pixels of the scene)."""
         height, width, _ = self.pixels.shape

@@ -6,13 +6,14 @@ the very inputs that it meets in use, and the picture is paid for once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from .architecture import CELL, build_tokenizer
+from .architecture import build_tokenizer, token_id
 from .cells import Window
 from .reading import Sight, pack
 
@@ -48,10 +49,9 @@ class Branch:
         return self
 
     def picture(self, window: Window) -> Branch:
-        tokenizer = build_tokenizer()
-        cells = window.pixels.shape[0] * window.pixels.shape[1] // CELL**2
+        cells = math.prod(window.cells)
         self.text("<|vision_start|>")
-        self.ids += [tokenizer.convert_tokens_to_ids("<|image_pad|>")] * cells
+        self.ids += [token_id("<|image_pad|>")] * cells
         self.weights += [IGNORED] * cells
         self.looks += [None] * cells
         self.windows.append(window)
@@ -66,15 +66,15 @@ class Tree:
 
 def _picture(branch: Branch) -> int:
     """Index of the first cell of the branch's last picture."""
-    image = build_tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    image = token_id("<|image_pad|>")
     last = len(branch.ids) - 1 - branch.ids[::-1].index(image)
-    height, width = (side // CELL for side in branch.windows[-1].pixels.shape[:2])
+    height, width = branch.windows[-1].cells
     return last - height * width + 1
 
 
 def _positions(branch: Branch, start: int) -> tuple[np.ndarray, int]:
     """M-RoPE positions (3, tokens) as Qwen3-VL counts them, and the next free position."""
-    image = build_tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    image = token_id("<|image_pad|>")
     columns: list[np.ndarray] = []
     windows = iter(branch.windows)
     at, i = start, 0
@@ -83,7 +83,7 @@ def _positions(branch: Branch, start: int) -> tuple[np.ndarray, int]:
             columns.append(np.full((3, 1), at))
             at, i = at + 1, i + 1
             continue
-        height, width = (side // CELL for side in next(windows).pixels.shape[:2])
+        height, width = next(windows).cells
         rows, across = np.divmod(np.arange(height * width), width)
         columns.append(np.stack([np.full(height * width, at), at + rows, at + across]))
         at, i = at + max(height, width), i + height * width

@@ -42,7 +42,8 @@ class Muon(torch.optim.Optimizer):
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
-        mean = state["momentum"].lerp_(parameter.grad, 1 - momentum)
+        assert parameter.grad is not None
+        mean: torch.Tensor = state["momentum"].lerp_(parameter.grad, 1 - momentum)
         return torch.lerp(parameter.grad, mean, momentum)
 
 

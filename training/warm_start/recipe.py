@@ -1,7 +1,4 @@
-"""How the embedded checkpoint is made, stage by stage.
-
-The interim weights in the package come from a shorter run, which their model card tells.
-"""
+"""How the embedded checkpoint is made, stage by stage: with `SEED` this is the run that made the one in the package."""
 
 from __future__ import annotations
 
@@ -83,9 +80,9 @@ def warm_start(
 
     model = build_model(0)
     torch.manual_seed(1)
-    heads = CellHeads(model.config.vision_config.out_hidden_size)
-    run = Run(out, {"model": model, "heads": heads}, seed, ahead=ahead)
     tower = model.model.visual
+    heads = CellHeads(tower.config.out_hidden_size)
+    run = Run(out, {"model": model, "heads": heads}, seed, ahead=ahead)
     for stage in stages:
         if stage.name in (PRINT.name, READ.name):
             run.stage(

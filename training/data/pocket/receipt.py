@@ -52,9 +52,9 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
         boxes.append(sheet.text((x1 - 6, y), _money(price), font, ink, anchor="right", bold=bold))
     line = top + n * pitch + 2
     sheet.draw.line((x0 + 5, line, x1 - 5, line), fill=ink)
-    word = sheet.text((x0 + 6, line + 4), "TOTAL", font, ink, bold=True)
+    total_word = sheet.text((x0 + 6, line + 4), "TOTAL", font, ink, bold=True)
     total = sheet.text((x1 - 6, line + 4), _money(sum(prices)), font, ink, anchor="right", bold=bold)
-    sheet.ask("What is the total?", _money(sum(prices)), "fine", total, hull([word, total]))
+    sheet.ask("What is the total?", _money(sum(prices)), "fine", total, hull([total_word, total]))
     sheet.ask("What is the price of the first item?", _money(prices[0]), "fine", boxes[0])
     sheet.ask("What is the price of the last item?", _money(prices[-1]), "fine", boxes[-1])
     sheet.ask("How many items are on the receipt?", str(n), "coarse", (x0, top, x1, line))
