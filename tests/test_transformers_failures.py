@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,21 @@ def test_a_fork_where_the_thread_did_not_follow_answers_with_one_of_its_own(
     with watching(policy) as watch:
         assert ask(policy, "y", user("?", GLANCE)) == alone
     assert set(watch.rows) == {1}
+
+
+def test_the_process_may_end_while_it_is_decoding(qwen3: Path) -> None:
+    code = (
+        "import sys, time; from agentic_vision.policies.transformers import TransformersPolicy;"
+        "from agentic_vision.policy import Conversation, Message, TextPart;"
+        "policy = TransformersPolicy.load(sys.argv[1], device='cpu', max_new_tokens=4000);"
+        "said = Message(role='user', parts=(TextPart(text='Tell me all.'),));"
+        "replies = [policy._batcher.submit(Conversation(id=str(n), messages=(said,)), None) for n in range(8)];"
+        "time.sleep(float(sys.argv[2])); assert not any(reply.done() for reply in replies)"
+    )
+    for seconds in ("0.1", "0.15"):
+        command = [sys.executable, "-c", code, str(qwen3), seconds]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_conversation_longer_than_the_model_can_read(qwen3: Path) -> None:

@@ -1,16 +1,19 @@
 """Who decodes, and when? One thread, that gathers the replies asked for at the same time into one batch.
 
 A reply that is asked for while others are being decoded joins them after their current token. The thread ends
-itself after a few seconds without work, and starts again with the next request.
+itself after a few seconds without work, and starts again with the next request. It also ends, after the token at hand,
+when the interpreter does: a thread that is still computing then would take the process down with it.
 """
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from threading import Condition, Thread
+from weakref import WeakSet
 
 import torch
 
@@ -22,6 +25,15 @@ from .sessions import Sessions
 
 IDLE_SECONDS = 5.0
 GATHER_SECONDS = 0.001  # what an idle thread waits for the companions of a first request
+EXIT_SECONDS = 10.0  # what the end of the process waits for the token at hand
+
+_batchers: WeakSet[Batcher] = WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    for batcher in list(_batchers):
+        batcher.close()
 
 
 @dataclass(eq=False)
@@ -58,11 +70,24 @@ class Batcher:
         self._running: dict[Row, _Request] = {}
         self._change = Condition()
         self._thread: Thread | None = None
+        self._closed = False
+        _batchers.add(self)
+
+    def close(self) -> None:
+        """Ends the thread after its current token; what is asked for is no longer answered."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(EXIT_SECONDS)
 
     def submit(self, conversation: Conversation, seed: int | None) -> Future[Reply]:
         """The reply to come. Cancelling the future takes the request out of the batch."""
         request = _Request(conversation, seed)
         with self._change:
+            if self._closed:
+                raise PolicyError("this process is ending: nothing is answered any more")
             if self._thread is not None and not self._thread.is_alive():  # in a fork, where threads do not follow
                 self._give_up()  # what was asked before it is answered in the other process
             self._waiting.append(request)
@@ -106,16 +131,19 @@ class Batcher:
 
     def _next_requests(self) -> list[_Request] | None:
         """What may join the batch now, in order of arrival; waits while there is nothing to do. None: nobody
-        came for long.
+        came for long, or it was closed.
         """
         with self._change:
             if not self._running:
-                if not self._waiting and not self._change.wait_for(lambda: bool(self._waiting), IDLE_SECONDS):
+                self._change.wait_for(lambda: self._waiting or self._closed, IDLE_SECONDS)
+                if not self._waiting:
                     self._thread = None
                     return None
                 self._change.release()
                 time.sleep(GATHER_SECONDS)
                 self._change.acquire()
+            if self._closed:
+                return None
             taken: list[_Request] = []
             busy = {request.conversation.id for request in self._running.values()}
             later: deque[_Request] = deque()
