@@ -10,8 +10,8 @@ from agentic_vision.errors import ConfigError
 PANELS = {
     "What stands in a cell": ("chars", "ordinals", "color", "shape", "answers"),
     "What a question finds": ("keys_recall", "keys_precision", "areas_recall", "sides"),
-    "Coarse answers": ("coarse_glance", "coarse_full", "coarse_again"),
-    "Fine answers": ("fine_alone", "fine_crop", "fine_full", "fine_again"),
+    "Coarse answers": ("coarse_glance", "coarse_full"),
+    "Fine answers": ("fine_alone", "fine_crop", "fine_full"),
     "Boxes within two steps": ("box",),
 }
 
