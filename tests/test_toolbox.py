@@ -2,13 +2,12 @@
 
 # ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
 
-import asyncio
 import threading
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
-from tool_calls import PER_MILLE, PIXELS, look, run
+from tool_calls import PER_MILLE, PIXELS, locate, look, run
 
 from agentic_vision import (
     Box,
@@ -20,26 +19,6 @@ from agentic_vision import (
 )
 from agentic_vision.messages import FailureKind, ToolCall
 from agentic_vision.toolbox import MAX_TEXT, installed_tools
-
-
-@visual_tool
-def locate(view: View, bbox_2d: Box, label: str = "it") -> str:
-    """Say where a region lies.
-
-    Args:
-        bbox_2d: The region.
-        label: What to call it,
-            in a word.
-    """
-    return f"{label}: {bbox_2d.as_tuple()}"
-
-
-@visual_tool
-async def slow(view: View, seconds: float) -> str:
-    """Wait."""
-    await asyncio.sleep(seconds)
-    return "done"
-
 
 # What a function becomes
 

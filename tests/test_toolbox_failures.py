@@ -12,36 +12,15 @@ from typing import Annotated
 
 import pytest
 from pydantic import AfterValidator
-from tool_calls import look, run
+from tool_calls import locate, look, run, slow
 
 from agentic_vision import (
-    Box,
     Toolbox,
     ToolError,
     View,
     visual_tool,
 )
 from agentic_vision.messages import FailureKind, ToolCall
-
-
-@visual_tool
-def locate(view: View, bbox_2d: Box, label: str = "it") -> str:
-    """Say where a region lies.
-
-    Args:
-        bbox_2d: The region.
-        label: What to call it,
-            in a word.
-    """
-    return f"{label}: {bbox_2d.as_tuple()}"
-
-
-@visual_tool
-async def slow(view: View, seconds: float) -> str:
-    """Wait."""
-    await asyncio.sleep(seconds)
-    return "done"
-
 
 # Failures tell what to do next
 

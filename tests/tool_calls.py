@@ -1,19 +1,35 @@
 """Looking at a white picture with tools."""
 
+# ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
+
 import asyncio
 
 from PIL import Image
 
-from agentic_vision import (
-    Source,
-    Toolbox,
-    View,
-    family,
-)
+from agentic_vision import Box, Source, Toolbox, View, family, visual_tool
 from agentic_vision.messages import ToolCall
 from agentic_vision.toolbox import Look
 
 PIXELS, PER_MILLE = family("qwen2.5-vl"), family("qwen3-vl")
+
+
+@visual_tool
+def locate(view: View, bbox_2d: Box, label: str = "it") -> str:
+    """Say where a region lies.
+
+    Args:
+        bbox_2d: The region.
+        label: What to call it,
+            in a word.
+    """
+    return f"{label}: {bbox_2d.as_tuple()}"
+
+
+@visual_tool
+async def slow(view: View, seconds: float) -> str:
+    """Wait."""
+    await asyncio.sleep(seconds)
+    return "done"
 
 
 def look(*views: View, family=PER_MILLE, size=(1000, 500)) -> Look:
