@@ -1,5 +1,7 @@
 """Trajectories and groups by hand, for the rewards' tests."""
 
+import asyncio
+
 from agentic_vision.messages import Observation, StopReason, Trajectory, Turn, Usage
 from agentic_vision.protocol import parse, write
 from agentic_vision.training import Group
@@ -43,3 +45,11 @@ def answers(*texts, reference="417", **row):
 def acted(actions):
     """A group of `D` direct and `T` tool trajectories, capitals right, small letters wrong."""
     return group(*(trajectory("417" if a.isupper() else "418", tool=a in "Tt") for a in actions))
+
+
+def score(reward, asked):
+    return asyncio.run(reward.score(asked))
+
+
+def totals(reward, asked):
+    return score(reward, asked).totals

@@ -1,10 +1,8 @@
 """Is an answer right? What people and models really write, against what is on record."""
 
-import asyncio
-
 import numpy as np
 import pytest
-from groups import answers
+from groups import answers, score, totals
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +14,6 @@ from agentic_vision.training import (
     NumericMatch,
 )
 from agentic_vision.training.rewards.accuracy import levenshtein, numbers
-
-
-def score(reward, asked):
-    return asyncio.run(reward.score(asked))
-
-
-def totals(reward, asked):
-    return score(reward, asked).totals
 
 
 def test_exact_match_forgives_case_blanks_and_outer_punctuation_and_takes_any_reference():

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from groups import CALL, answers, group, trajectory
+from groups import CALL, answers, group, score, totals, trajectory
 
 from agentic_vision import ConfigError
 from agentic_vision.messages import Failure, FailureKind, StopReason
@@ -24,15 +24,6 @@ from agentic_vision.training import (
     Group,
     VisualCost,
 )
-
-
-def score(reward, asked):
-    return asyncio.run(reward.score(asked))
-
-
-def totals(reward, asked):
-    return score(reward, asked).totals
-
 
 # The algebra
 

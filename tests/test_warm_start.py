@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="needs agentic-vision[local]")
 
 from agentic_vision.protocol import parse  # noqa: E402
 from agentic_vision.training.data.pocket_vqa import draw_scene  # noqa: E402
-from agentic_vision.training.warm_start.answering import Answering, Mix, full_tree, glance_tree  # noqa: E402
+from agentic_vision.training.warm_start.answering import Answering  # noqa: E402
 from agentic_vision.training.warm_start.architecture import (  # noqa: E402
     TOOLS,
     build_model,
@@ -34,6 +34,7 @@ from agentic_vision.training.warm_start.muon import Muon  # noqa: E402
 from agentic_vision.training.warm_start.optimizer import Trained  # noqa: E402
 from agentic_vision.training.warm_start.reading import CellHeads, pack  # noqa: E402
 from agentic_vision.training.warm_start.recipe import LOOK, PRINT, warm_start  # noqa: E402
+from agentic_vision.training.warm_start.trees import Mix, full_tree, glance_tree  # noqa: E402
 
 
 @pytest.fixture(scope="module")

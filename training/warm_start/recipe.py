@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from .answering import Answering, Mix
+from .answering import Answering
 from .architecture import build_model, save_checkpoint
 from .curves import draw_curves
 from .loop import Figures, Run, Stage
 from .optimizer import Trained
 from .reading import CellHeads, print_lesson, reading_lesson
+from .trees import Mix
 
 SEED = 7
 
