@@ -74,7 +74,7 @@ def test_two_turns(policy: EmbeddedPolicy) -> None:
 
 
 def test_what_it_writes_survives_its_tokenizer(policy: EmbeddedPolicy) -> None:
-    encoder = policy._batcher._encoder
+    encoder = policy._turns.encoder
     for text in (
         '<think>It is too small to read here.</think><tool_call>{"name": "zoom_crop", "arguments": '
         '{"bbox_2d": [125, 350, 500, 725]}}</tool_call>',
@@ -86,7 +86,7 @@ def test_what_it_writes_survives_its_tokenizer(policy: EmbeddedPolicy) -> None:
 
 def test_rendering_by_pieces_gives_the_ids_of_the_whole(policy: EmbeddedPolicy) -> None:
     """Training tokenises a whole conversation at once, inference piece by piece: the ids must be the same."""
-    encoder = policy._batcher._encoder
+    encoder = policy._turns.encoder
     text = "What is the total on the receipt?"
     reply = '<think>Too small.</think><tool_call>{"name": "full_res", "arguments": {}}</tool_call>'
     asked = question("pieces", text)

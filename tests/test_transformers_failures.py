@@ -86,7 +86,7 @@ def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
         raise RuntimeError("no such id")
 
     with monkeypatch.context() as patch:
-        patch.setattr(policy._batcher._encoder, "decode", broken)
+        patch.setattr(policy._turns.encoder, "decode", broken)
         with pytest.raises(PolicyError, match="no such id"):
             ask(policy, "x", *turns)
     unharmed = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
@@ -106,9 +106,10 @@ def test_a_fork_where_the_thread_did_not_follow_answers_with_one_of_its_own(
     thread = batcher._thread
     assert thread is not None
     thread.join()
+    lost = Conversation(id="lost", messages=(user("?", GLANCE),))
     # What a child finds: a thread that is known and not alive, and what it was asked.
     batcher._thread = thread
-    batcher._waiting.append(module._Request(Conversation(id="lost", messages=(user("?", GLANCE),)), None))
+    batcher._waiting.append(module._Request(policy._turns.task(lost, None)))
     with watching(policy) as watch:
         assert ask(policy, "y", user("?", GLANCE)) == alone
     assert set(watch.rows) == {1}
@@ -120,7 +121,8 @@ def test_the_process_may_end_while_it_is_decoding(qwen3: Path) -> None:
         "from agentic_vision.policy import Conversation, Message, TextPart;"
         "policy = TransformersPolicy.load(sys.argv[1], device='cpu', max_new_tokens=4000);"
         "said = Message(role='user', parts=(TextPart(text='Tell me all.'),));"
-        "replies = [policy._batcher.submit(Conversation(id=str(n), messages=(said,)), None) for n in range(8)];"
+        "asked = [policy._turns.task(Conversation(id=str(n), messages=(said,)), None) for n in range(8)];"
+        "replies = [policy._batcher.submit(task) for task in asked];"
         "time.sleep(float(sys.argv[2])); assert not any(reply.done() for reply in replies)"
     )
     for seconds in ("0.1", "0.15"):

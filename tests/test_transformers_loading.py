@@ -41,7 +41,7 @@ class TestLoading:
     def test_says_nothing(self, qwen3: Path) -> None:
         code = (
             "import sys; from agentic_vision.policies.transformers import TransformersPolicy;"
-            "TransformersPolicy.load(sys.argv[1], device='cpu'); assert 'torchvision' not in sys.modules"
+            "TransformersPolicy.load(sys.argv[1], device='cpu')"
         )
         done = subprocess.run([sys.executable, "-c", code, str(qwen3)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -15,6 +15,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from agentic_vision.policies.torchvision_ops import declare_operators
+
+declare_operators()  # before transformers is imported
+
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 ARCHITECTURES: tuple[Architecture, ...] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

@@ -3,6 +3,8 @@
 A reply that is asked for while others are being decoded joins them after their current token. The thread ends
 itself after a few seconds without work, and starts again with the next request. It also ends, after the token at hand,
 when the interpreter does: a thread that is still computing then would take the process down with it.
+
+What a request is and what becomes of its tokens is its `Task`'s business: a turn of a conversation, or bare tokens.
 """
 
 from __future__ import annotations
@@ -13,21 +15,38 @@ from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from threading import Condition, Thread
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 import torch
 
 from ..errors import AgenticVisionError, PolicyError
-from ..policy import Conversation, Reply
 from .decoding import Decoder, Row
-from .encoding import Encoder, Piece
-from .sessions import Sessions
 
 IDLE_SECONDS = 5.0
 GATHER_SECONDS = 0.001  # what an idle thread waits for the companions of a first request
 EXIT_SECONDS = 10.0  # what the end of the process waits for the token at hand
 
-_batchers: WeakSet[Batcher] = WeakSet()
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Task(Protocol[T_co]):
+    """One reply to be decoded. `key`: two tasks of one key are never decoded at once, for they share a cache."""
+
+    @property
+    def key(self) -> str: ...
+
+    def row(self) -> Row:
+        """The row to decode; called in the batcher's thread, under `torch.inference_mode()`."""
+        ...
+
+    def result(self, row: Row) -> T_co:
+        """What the finished row gives; its session holds the cache again."""
+        ...
+
+
+_batchers: WeakSet[Batcher[object]] = WeakSet()
 
 
 @atexit.register
@@ -37,41 +56,23 @@ def _end() -> None:
 
 
 @dataclass(eq=False)
-class _Request:
-    conversation: Conversation
-    seed: int | None
-    future: Future[Reply] = field(default_factory=Future)
-    pieces: tuple[Piece, ...] = ()
-    input_tokens: int = 0
+class _Request(Generic[T]):
+    task: Task[T]
+    future: Future[T] = field(default_factory=Future)
 
 
-class Batcher:
-    """Answers requests from any thread, `max_batch` at a time. `longest`: tokens the model can read."""
+class Batcher(Generic[T]):
+    """Answers requests from any thread, `max_batch` at a time."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        decoder: Decoder,
-        sessions: Sessions,
-        *,
-        max_batch: int,
-        max_new_tokens: int,
-        temperature: float,
-        longest: int,
-    ) -> None:
-        self._encoder = encoder
+    def __init__(self, decoder: Decoder, *, max_batch: int) -> None:
         self._decoder = decoder
-        self._sessions = sessions
         self._max_batch = max_batch
-        self._max_new_tokens = max_new_tokens
-        self._temperature = temperature
-        self._longest = longest
-        self._waiting: deque[_Request] = deque()
-        self._running: dict[Row, _Request] = {}
+        self._waiting: deque[_Request[T]] = deque()
+        self._running: dict[Row, _Request[T]] = {}
         self._change = Condition()
         self._thread: Thread | None = None
         self._closed = False
-        _batchers.add(self)
+        _batchers.add(self)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Ends the thread after its current token; what is asked for is no longer answered."""
@@ -82,9 +83,9 @@ class Batcher:
         if thread is not None:
             thread.join(EXIT_SECONDS)
 
-    def submit(self, conversation: Conversation, seed: int | None) -> Future[Reply]:
+    def submit(self, task: Task[T]) -> Future[T]:
         """The reply to come. Cancelling the future takes the request out of the batch."""
-        request = _Request(conversation, seed)
+        request = _Request(task)
         with self._change:
             if self._closed:
                 raise PolicyError("this process is ending: nothing is answered any more")
@@ -106,7 +107,7 @@ class Batcher:
             for request in lost:
                 _settle(request.future, _as_policy_error(error))
 
-    def _give_up(self) -> list[_Request]:
+    def _give_up(self) -> list[_Request[T]]:
         """Start afresh without a thread; the requests that nobody answers now."""
         self._thread, lost = None, [*self._waiting, *self._running.values()]
         for row in self._running:  # its cache may have grown past the pieces that it is known to hold
@@ -129,7 +130,7 @@ class Batcher:
                         self._decoder.clear()
                     self._release()
 
-    def _next_requests(self) -> list[_Request] | None:
+    def _next_requests(self) -> list[_Request[T]] | None:
         """What may join the batch now, in order of arrival; waits while there is nothing to do. None: nobody
         came for long, or it was closed.
         """
@@ -144,27 +145,27 @@ class Batcher:
                 self._change.acquire()
             if self._closed:
                 return None
-            taken: list[_Request] = []
-            busy = {request.conversation.id for request in self._running.values()}
-            later: deque[_Request] = deque()
+            taken: list[_Request[T]] = []
+            busy = {request.task.key for request in self._running.values()}
+            later: deque[_Request[T]] = deque()
             while self._waiting:
                 request = self._waiting.popleft()
-                # Two turns of one conversation cannot be decoded at once: they share its cache.
-                if len(taken) + len(self._running) < self._max_batch and request.conversation.id not in busy:
-                    busy.add(request.conversation.id)
+                # Two turns of one conversation share its cache.
+                if len(taken) + len(self._running) < self._max_batch and request.task.key not in busy:
+                    busy.add(request.task.key)
                     taken.append(request)
                 else:
                     later.append(request)
             self._waiting = later
             return taken
 
-    def _admit(self, requests: list[_Request]) -> None:
-        rows: dict[Row, _Request] = {}
+    def _admit(self, requests: list[_Request[T]]) -> None:
+        rows: dict[Row, _Request[T]] = {}
         for request in requests:
             if request.future.cancelled():
                 continue
             try:
-                rows[self._row(request)] = request
+                rows[request.task.row()] = request
             except Exception as error:
                 _settle(request.future, _as_policy_error(error))
         if rows:
@@ -173,23 +174,6 @@ class Batcher:
                 self._decoder.admit(list(rows))
             except Exception as error:
                 self._fail(list(rows), error)
-
-    def _row(self, request: _Request) -> Row:
-        """Encode what is new in the conversation."""
-        session = self._sessions.get(request.conversation.id)
-        request.pieces = self._encoder.pieces(request.conversation)
-        added = session.added(request.pieces)
-        chunk = self._encoder.encode(added, session.replies)
-        chunk.ids[:0] = session.pending
-        request.input_tokens = session.length + len(chunk.ids)
-        room = self._longest - request.input_tokens
-        if room < 1:
-            session.clear()
-            raise PolicyError(
-                f"the conversation is {request.input_tokens} tokens long and this checkpoint reads at most "
-                f"{self._longest}: show it fewer or smaller images"
-            )
-        return Row(session, chunk, min(self._max_new_tokens, room), self._temperature, request.seed)
 
     def _release(self) -> None:
         """Hand out what is done, drop what nobody waits for any more."""
@@ -201,27 +185,10 @@ class Batcher:
         for row in given_up:
             row.session.clear()
             del self._running[row]
-        replies = [(row, self._reply(row, self._running[row])) for row in done]
-        self._sessions.trim()
+        replies = [(row, self._running[row].task.result(row)) for row in done]
         # Out of `_running` only with a reply in hand: whoever is in neither place waits for ever.
         for row, reply in replies:
             _settle(self._running.pop(row).future, reply)
-
-    def _reply(self, row: Row, request: _Request) -> Reply:
-        """Note in the session what the cache holds now. The last sampled token is not in it yet."""
-        stopped = self._decoder.stops(row.sampled[-1])
-        said = row.sampled[:-1] if stopped else row.sampled
-        text = self._encoder.decode(said)
-        session = row.session
-        session.replies[text] = tuple(said)
-        session.pieces = (*request.pieces, Piece("reply", text))
-        session.pending = [] if stopped else row.sampled[-1:]
-        return Reply(
-            text=text,
-            input_tokens=request.input_tokens,
-            output_tokens=len(row.sampled),
-            truncated=not stopped,
-        )
 
     def _fail(self, rows: list[Row], error: Exception) -> None:
         for row in rows:
@@ -238,11 +205,11 @@ def _as_policy_error(error: BaseException) -> AgenticVisionError:
     return found
 
 
-def _settle(future: Future[Reply], outcome: Reply | AgenticVisionError) -> None:
+def _settle(future: Future[T], outcome: T | AgenticVisionError) -> None:
     try:
-        if isinstance(outcome, Reply):
-            future.set_result(outcome)
-        else:
+        if isinstance(outcome, AgenticVisionError):
             future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
     except InvalidStateError:
         pass  # cancelled at the last moment

@@ -16,13 +16,17 @@ import torch
 from transformers.cache_utils import Cache
 
 from .caches import Layers, as_cache, as_layers, merge, select
-from .encoding import Chunk
+from .encoding import Chunk, Encoder
 from .sessions import Session
 
 
 @dataclass(eq=False)
 class Row:
-    """One reply in the making. `sampled` ends with a stop id, or is `limit` long, when the row is `done`."""
+    """One reply in the making. `sampled` ends with a stop id, or is `limit` long, when the row is `done`.
+
+    `log_probs`, where it is a list: of each sampled token at the row's temperature (1 where that is 0), among all
+    tokens, those that are never sampled included. That is how training computes them again.
+    """
 
     session: Session
     chunk: Chunk
@@ -30,6 +34,7 @@ class Row:
     temperature: float
     seed: int | None
     sampled: list[int] = field(default_factory=list)
+    log_probs: list[float] | None = None
     done: bool = False
     dice: torch.Generator = field(init=False)
 
@@ -161,6 +166,7 @@ class Decoder:
         return logits[:, -1].float()
 
     def _sample(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+        every = logits
         logits = logits.index_fill(1, self._forbidden, float("-inf"))
         chosen = logits.argmax(dim=1)
         warm = [index for index, row in enumerate(rows) if row.temperature > 0]
@@ -174,9 +180,30 @@ class Decoder:
             drawn = dice.to(self._device) * heights[:, -1:]
             found = torch.searchsorted(heights, drawn, right=True).squeeze(1)
             chosen[picked] = found.clamp(max=logits.shape[1] - 1)
+        self._note_log_probs(rows, every, chosen)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             row.sampled.append(token)
             row.done = token in self._stop or len(row.sampled) >= row.limit
+
+    @staticmethod
+    def _note_log_probs(rows: Sequence[Row], logits: torch.Tensor, chosen: torch.Tensor) -> None:
+        asked = [index for index, row in enumerate(rows) if row.log_probs is not None]
+        if not asked:
+            return
+        heat = torch.tensor([[rows[index].temperature or 1.0] for index in asked], device=logits.device)
+        picked = torch.tensor(asked, device=logits.device)
+        found = (logits[picked] / heat).log_softmax(dim=1).gather(1, chosen[picked, None])
+        for index, value in zip(asked, found.squeeze(1).tolist(), strict=True):
+            log_probs = rows[index].log_probs
+            assert log_probs is not None
+            log_probs.append(value)
+
+
+def decoder_for(model: Any, tokenizer: Any, encoder: Encoder) -> Decoder:
+    """The decoder of a checkpoint: it stops where the model or its chat template does."""
+    known = model.generation_config.eos_token_id
+    ends = {*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id, encoder.end_of_turn()}
+    return Decoder(model, stop_ids=ends - {None}, forbidden_ids=encoder.vision_ids, tokens=len(tokenizer))
 
 
 def _take(session: Session, device: torch.device) -> tuple[Layers, torch.Tensor]:

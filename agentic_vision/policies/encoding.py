@@ -61,6 +61,11 @@ class Encoder:
         # Templates that do not know the role would print its name to a model that never saw it.
         self._knows_tools = re.search(r"""['"]tool['"]""", tokenizer.chat_template) is not None
 
+    @property
+    def vision_ids(self) -> frozenset[int]:
+        """The ids that only an image may have: never to be sampled."""
+        return self._vision_ids
+
     def pieces(self, conversation: Conversation, *, open_turn: bool = True) -> tuple[Piece, ...]:
         """The conversation as the checkpoint's chat template renders it, up to where the next reply begins.
 
@@ -168,6 +173,14 @@ class Encoder:
         """
         ids = self._ids(text, special=True)
         return self._ids(text, special=False) if self._vision_ids.intersection(ids) else ids
+
+
+def encoder_for(tokenizer: Any, image_processor: Any, config: Any) -> Encoder:
+    """The encoder of a checkpoint with this `config` (a transformers configuration)."""
+    added: dict[str, int] = tokenizer.get_added_vocab()
+    vision_ids = {number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)}
+    vision_ids |= {config.image_token_id, config.video_token_id}
+    return Encoder(tokenizer, image_processor, vision_ids, config.image_token_id)
 
 
 def _mark(piece: Piece, texts: list[Piece]) -> str:

@@ -43,8 +43,9 @@ class TransformersPolicy:
     ) -> None:
         """As `load`, with weights that are loaded already."""
         from .batcher import Batcher
-        from .decoding import Decoder
-        from .encoding import Encoder
+        from .conversing import Conversing
+        from .decoding import decoder_for
+        from .encoding import encoder_for
         from .sessions import Sessions
 
         if max_new_tokens < 1 or max_batch < 1 or temperature < 0 or cache_gib < 0:
@@ -52,32 +53,22 @@ class TransformersPolicy:
                 "max_new_tokens and max_batch must be 1 or more, temperature and cache_gib 0 or more, not "
                 f"{max_new_tokens}, {max_batch}, {temperature} and {cache_gib}"
             )
-        model, tokenizer = weights.model, weights.tokenizer
-        config = model.config
-        added: dict[str, int] = tokenizer.get_added_vocab()
-        vision_ids = {number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)}
-        vision_ids |= {config.image_token_id, config.video_token_id}
-        encoder = Encoder(tokenizer, weights.image_processor, vision_ids, config.image_token_id)
-        known = model.generation_config.eos_token_id
-        stop_ids = {
-            *(known if isinstance(known, list) else [known]),
-            tokenizer.eos_token_id,
-            encoder.end_of_turn(),
-        }
-        decoder = Decoder(model, stop_ids=stop_ids - {None}, forbidden_ids=vision_ids, tokens=len(tokenizer))
+        model = weights.model
+        encoder = encoder_for(weights.tokenizer, weights.image_processor, model.config)
+        decoder = decoder_for(model, weights.tokenizer, encoder)
         self.model: torch.nn.Module = model
         self._family = family or weights.family
         self._style = style
         self._sessions = Sessions(int(cache_gib * 2**30))
-        self._batcher = Batcher(
+        self._turns = Conversing(
             encoder,
             decoder,
             self._sessions,
-            max_batch=max_batch,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
-            longest=config.get_text_config().max_position_embeddings,
+            longest=model.config.get_text_config().max_position_embeddings,
         )
+        self._batcher: Batcher[Reply] = Batcher(decoder, max_batch=max_batch)
 
     @classmethod
     def load(
@@ -131,7 +122,7 @@ class TransformersPolicy:
         Raises `PolicyError` where the weights fail or the conversation outgrows the model, `ImageError` for
         an image that cannot be drawn. Cancelling the task takes the request out of the batch.
         """
-        return await asyncio.wrap_future(self._batcher.submit(conversation, seed))
+        return await asyncio.wrap_future(self._batcher.submit(self._turns.task(conversation, seed)))
 
     def forget(self, conversation_id: str) -> None:
         """Free the KV cache of a conversation that is over."""

@@ -23,6 +23,10 @@ from ..token_family import Coordinates
 
 try:
     import torch
+
+    from .torchvision_ops import declare_operators
+
+    declare_operators()
     import transformers
     from safetensors.torch import load_file
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil

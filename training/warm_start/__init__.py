@@ -2,3 +2,7 @@
 
 Run it with `python -m agentic_vision.training.warm_start OUT`.
 """
+
+from agentic_vision.policies.torchvision_ops import declare_operators
+
+declare_operators()  # before transformers is imported
