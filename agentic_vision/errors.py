@@ -35,3 +35,7 @@ class ConfigError(AgenticVisionError):
 
 class PolicyError(AgenticVisionError):
     """The model behind the agent failed: weights that do not load, an endpoint without a usable reply."""
+
+
+class ContextFullError(PolicyError):
+    """The conversation is longer than the model, or its training, has room for."""

@@ -21,7 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from .errors import ConfigError, PolicyError
+from .errors import ConfigError, ContextFullError, PolicyError
 from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
 from .policy import Conversation, Policy, ToolSpec
 from .prompts import messages, system_text
@@ -104,12 +104,13 @@ class Loop:
         """Ask the policy for the next turn, and decide whether it was the last one."""
         run = self._run(state)
         steps = STEPS.validate_python(state["steps"])
+        seed = run.seed_for(state["question"], sum(isinstance(step, Turn) for step in steps))
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._left(run)) as limit:
-                reply = await self.policy.reply(
-                    self._conversation(state, run, steps), seed=run.seed_for(state["question"])
-                )
+                reply = await self.policy.reply(self._conversation(state, run, steps), seed=seed)
+        except ContextFullError as error:
+            return {"stop": StopReason.CONTEXT_FULL.value, "detail": str(error)}
         except PolicyError as error:
             return {"stop": StopReason.POLICY_FAILED.value, "detail": str(error)}
         except TimeoutError as error:

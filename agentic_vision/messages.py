@@ -36,6 +36,7 @@ class StopReason(StrEnum):
     DEADLINE = "deadline"
     REPEATED_CALL = "repeated_call"
     MALFORMED = "malformed"
+    CONTEXT_FULL = "context_full"
     POLICY_FAILED = "policy_failed"
 
 

@@ -27,14 +27,15 @@ class Run:
     seed: int | None = None
     started: float = field(default_factory=time.monotonic)
 
-    def seed_for(self, question: str) -> int | None:
-        """The policy's seed: the same for the same question and images, another for others.
+    def seed_for(self, question: str, turn: int) -> int | None:
+        """The policy's seed: the same for the same question, images and turn, another for others.
 
-        With one seed for all, a batch of sampled answers would be a single throw of the dice.
+        With one seed for all, a batch of sampled answers would be a single throw of the dice; with one for all turns,
+        what follows a call would hang together with the throw that decided to make it.
         """
         if self.seed is None:
             return None
-        asked = "\0".join((str(self.seed), question, *(source.digest for source in self.sources)))
+        asked = "\0".join((str(self.seed), str(turn), question, *(source.digest for source in self.sources)))
         return int.from_bytes(hashlib.sha256(asked.encode("utf-8", "replace")).digest()[:4], "big")
 
     @property

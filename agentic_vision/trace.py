@@ -37,6 +37,7 @@ ENDINGS = {
     StopReason.DEADLINE: "No answer: time ran out",
     StopReason.REPEATED_CALL: "No answer: the same call was repeated",
     StopReason.MALFORMED: "No answer: too many malformed turns",
+    StopReason.CONTEXT_FULL: "No answer: the conversation outgrew the model",
     StopReason.POLICY_FAILED: "No answer: the model failed",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import PolicyError
+from ..errors import ContextFullError
 from ..policy import Conversation, Reply
 from .decoding import Decoder, Row
 from .encoding import Encoder, Piece
@@ -53,7 +53,7 @@ class TurnTask:
         room = shared.longest - self.input_tokens
         if room < 1:
             session.clear()
-            raise PolicyError(
+            raise ContextFullError(
                 f"the conversation is {self.input_tokens} tokens long and this checkpoint reads at most "
                 f"{shared.longest}: show it fewer or smaller images"
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PolicyError
@@ -66,6 +67,11 @@ class Encoder:
         """The ids that only an image may have: never to be sampled."""
         return self._vision_ids
 
+    @cached_property
+    def ending_ids(self) -> frozenset[int]:
+        """The special ids that are no image's: what may end a reply."""
+        return frozenset(self._tokenizer.all_special_ids) - self._vision_ids
+
     def pieces(self, conversation: Conversation, *, open_turn: bool = True) -> tuple[Piece, ...]:
         """The conversation as the checkpoint's chat template renders it, up to where the next reply begins.
 
@@ -110,7 +116,14 @@ class Encoder:
         pieces = tuple(pieces)
         images = self._images([piece.image for piece in pieces if piece.image is not None])
         merged = self._image_processor.merge_size**2  # patches to a token
-        lengths = iter([] if images is None else (images[1].prod(-1) // merged).tolist())
+        lengths = [] if images is None else (images[1].prod(-1) // merged).tolist()
+        return Chunk(self.token_ids(pieces, lengths, replies), images)
+
+    def token_ids(
+        self, pieces: Iterable[Piece], image_tokens: Iterable[int], replies: Mapping[str, Sequence[int]]
+    ) -> list[int]:
+        """Ids of `pieces`, in which the images take `image_tokens` each; `replies` as for `encode`."""
+        lengths = iter(image_tokens)
         ids: list[int] = []
         for piece in pieces:
             match piece.kind:
@@ -122,17 +135,21 @@ class Encoder:
                     ids += replies[piece.text] if piece.text in replies else self._reply_ids(piece.text)
                 case "image":
                     ids += [self._image_id] * next(lengths)
-        return Chunk(ids, images)
+        return ids
 
-    def end_of_turn(self) -> int | None:
-        """The id with which the template closes a reply; None where it closes it with ordinary text."""
+    @cached_property
+    def turn_end(self) -> tuple[int, ...]:
+        """The ids that the template puts behind a reply."""
         said = (
             Message(role="user", parts=(TextPart(text=""),)),
             Message(role="assistant", parts=(TextPart(text=""),)),
         )
         last = self.pieces(Conversation(id="", messages=said), open_turn=False)[-1]
-        ids = self._ids(last.text, special=True) if last.kind == "template" else []
-        return ids[0] if ids and ids[0] in self._tokenizer.all_special_ids else None
+        return tuple(self._ids(last.text, special=True)) if last.kind == "template" else ()
+
+    def end_of_turn(self) -> int | None:
+        """The id with which the template closes a reply; None where it closes it with ordinary text."""
+        return self.turn_end[0] if self.turn_end and self.turn_end[0] in self.ending_ids else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The raw text of a reply: special tokens that the model chose to write are part of it."""

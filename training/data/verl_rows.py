@@ -1,0 +1,41 @@
+"""Questions as verl reads them: a parquet file whose rows our agent loop and rewards understand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agentic_vision.rows import Row
+
+
+def verl_row(row: Row, index: int) -> dict[str, Any]:
+    """One row. Images stay where they are: their absolute paths go along."""
+    return {
+        "data_source": row.kind or "all",
+        "prompt": [{"role": "user", "content": row.question}],
+        "reward_model": {"style": "rule", "ground_truth": row.answer},
+        "extra_info": {
+            "index": index,
+            "id": row.id,
+            "question": row.question,
+            "images": [os.path.abspath(image) for image in row.images],
+            "kind": row.kind,
+            "scene": row.scene,
+            "evidence": list(row.evidence) if row.evidence else None,
+        },
+    }
+
+
+def write_verl_rows(rows: Sequence[Row], path: Path) -> Path:
+    """Write `rows` to the parquet file `path`, whose folder is made."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist([verl_row(row, index) for index, row in enumerate(rows)])
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, partial)
+    os.replace(partial, path)
+    return path

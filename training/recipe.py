@@ -1,0 +1,141 @@
+"""What a recipe says, and how `key=value` changes it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentic_vision.errors import ConfigError
+from agentic_vision.policy import PromptStyle
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Target = dict[str, Any]
+"""`{"target": "package.module:name" or "file.py:name", **arguments}`"""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentSettings(_Section):
+    """The agent that is trained. `tools`: names of installed tools, or `file.py:name`, `package.module:name`.
+
+    `family`: a name of `visual_tokens.FAMILIES`; None reads it from the checkpoint.
+    """
+
+    tools: tuple[str, ...] = ("zoom_crop", "full_res", "resize")
+    glance: float = Field(0.25, gt=0, le=1)
+    max_turns: int = Field(4, ge=1)
+    max_visual_tokens: int | None = None
+    max_new_tokens: int = Field(256, ge=1)
+    style: PromptStyle = PromptStyle.TEXT
+    family: str | None = None
+
+
+class PocketData(_Section):
+    """PocketVQA, drawn for the run: `train` and `val` questions, of other pictures each."""
+
+    train: int = Field(4000, ge=1)
+    val: int = Field(200, ge=1)
+    seed: int = 100
+
+
+class FileData(_Section):
+    """Data sets of one's own, in any form that `agentic-vision data verl` reads."""
+
+    train: str
+    val: str
+
+
+class Recipe(_Section):
+    """A training run. `verl` holds settings of verl's own, by its own names; they win over what we derive.
+
+    `prompts` x `rollouts` trajectories are a step. `reward`, and `side` for estimators of two channels, are targets;
+    `weights` are those of outcome and side. `model`: "embedded", a checkpoint folder, or a name on the hub.
+    """
+
+    name: str = ""
+    description: str
+    model: str = "embedded"
+    device: Literal["cpu", "cuda"] = "cuda"
+    pocket: PocketData | None = None
+    files: FileData | None = None
+    agent: AgentSettings = AgentSettings()
+    reward: Target
+    side: Target | None = None
+    drop_alike: bool = False
+    freeze_vision: bool = False
+    advantage: str = "grpo"
+    weights: tuple[float, float] | None = None
+    steps: int = Field(ge=1)
+    prompts: int = Field(ge=1)
+    rollouts: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    temperature: float = Field(1.0, gt=0)
+    prompt_length: int = Field(1024, ge=1)
+    response_length: int = Field(2048, ge=2)
+    save_every: int = 20
+    test_every: int = -1
+    seed: int = 1
+    verl: dict[str, Any] = {}
+
+
+def names() -> list[str]:
+    """The recipes that ship."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
+    """The recipe of this name or in this file, with `key=value` changes; keys of sections are dotted.
+
+    Raises `ConfigError` for an unknown recipe, an unknown key, or a value that cannot be.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RECIPES / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise ConfigError(f"there is no recipe {name_or_path!r}: choose from {', '.join(names())}, or give a .yaml")
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(said, dict):
+        raise ConfigError(f"{path} is no recipe: it holds no settings")
+    said.setdefault("name", path.stem)
+    for change in changes:
+        _change(said, change)
+    try:
+        recipe = Recipe.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"the recipe {path.stem} cannot have {where}: {first['msg'].lower()}") from error
+    if (recipe.pocket is None) == (recipe.files is None):
+        raise ConfigError(f"the recipe {path.stem} needs data: either pocket or files")
+    return recipe
+
+
+def _change(said: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{change!r} changes nothing: write key=value, such as learning_rate=1e-6")
+    *sections, last = key.split(".")
+    inner = said
+    for section in sections:
+        value = inner.setdefault(section, {})
+        if value is None:
+            value = inner[section] = {}
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key}: {section} is a value, not a section")
+        inner = value
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(text)  # YAML takes 1e-6 for a text
+    inner[last] = value

@@ -1,0 +1,140 @@
+"""verl's agent loop: the LangGraph graph of inference, asked with verl's rollout server as its policy.
+
+Named in the YAML file of `actor_rollout_ref.rollout.agent.agent_loop_config_path`, with the `Settings` of the agent.
+What the agent did goes with the tokens, as `extra_fields["trajectory"]`: the very record that a reward scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
+
+from agentic_vision import VisionAgent
+from agentic_vision.errors import ConfigError
+from agentic_vision.messages import StopReason
+from agentic_vision.policies.encoding import Encoder, encoder_for
+from agentic_vision.qwen_tokens import QwenVL
+from agentic_vision.toolbox import Toolbox
+from agentic_vision.visual_tokens import Family, family
+
+from ..imports import load
+from ..recipe import AgentSettings
+from .rollout import Record, RolloutPolicy
+
+
+class Settings(AgentSettings):
+    """What a recipe says of its agent, with the seed of its trajectories."""
+
+    seed: int = 0
+
+    def toolbox(self) -> Toolbox:
+        """The tools. Raises `ConfigError` for one that is not to be found."""
+        return Toolbox.of([load(tool) if ":" in tool else tool for tool in self.tools])
+
+    def families(self, name_or_path: str, image_processor: Any, model_type: str) -> Family:
+        """The visual-token arithmetic of the checkpoint."""
+        if self.family is not None:
+            return family(self.family)
+        from agentic_vision.policies.weights import COORDINATES
+
+        if model_type not in COORDINATES:
+            raise ConfigError(f"{name_or_path} is a {model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
+        return QwenVL.from_processor(image_processor, model_type, COORDINATES[model_type])  # type: ignore[arg-type]
+
+
+class VisionAgentLoop(AgentLoopBase):  # type: ignore[misc]
+    """One trajectory. verl makes one of these for each; what they share is made once a process."""
+
+    def __init__(self, *args: Any, settings: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.processor is None:
+            raise ConfigError("verl found no processor for this model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
+        self.settings = Settings.model_validate(dict(settings))
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        """Ask the question of `row` (a row of the data set, with verl's own columns).
+
+        Raises `RuntimeError` where there is nothing to train on: verl then drops the trajectory from its group.
+        """
+        facts = row["extra_info"]
+        agent, policy = self._agent(tuple(sorted(sampling_params.items())))
+        seed = _seed(self.settings.seed, row.get("global_steps"), facts.get("index"), row.get("session_id"))
+        result = await agent.aask(list(facts["images"]), facts["question"], seed=seed)
+        trajectory = result.trajectory
+        record = policy.take(trajectory.id)
+        if trajectory.stop_reason is StopReason.POLICY_FAILED or not record.mask:
+            raise RuntimeError(f"{facts.get('id')}: {trajectory.detail or trajectory.stop_reason}")
+        self._close(record, policy.encoder)
+        steps = [step for step in record.steps if step is not None]
+        return AgentLoopOutput(
+            prompt_ids=record.ids[: record.prompt],
+            response_ids=record.response,
+            response_mask=record.mask,
+            response_logprobs=record.log_probs,
+            multi_modal_data={"images": record.images},
+            reward_score=0.0,  # the sampler scores the whole group, once it is complete
+            num_turns=len(trajectory.turns) + len(trajectory.observations),
+            metrics={"generate_sequences": record.seconds, "tool_calls": trajectory.seconds - record.seconds},
+            extra_fields={
+                "trajectory": trajectory.model_dump(mode="json"),
+                "min_global_steps": min(steps, default=row.get("global_steps")),
+                "max_global_steps": max(steps, default=row.get("global_steps")),
+                "reward_extra_info": {},
+            },
+        )
+
+    def _agent(self, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionAgent, RolloutPolicy]:
+        return _shared(_Once(self, self.settings), sampling)
+
+    @staticmethod
+    def _close(record: Record, encoder: Encoder) -> None:
+        """Ends the response with what the template puts behind a last turn: masked, so that rewards have a place."""
+        end = list(encoder.turn_end)
+        record.add(end[1:] if end and record.ids[-1] == end[0] else end)
+
+
+class _Once:
+    """A loop as the key of what is shared: equal for all loops of the same settings in this process."""
+
+    def __init__(self, loop: VisionAgentLoop, settings: Settings) -> None:
+        self.loop, self._settings = loop, settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and self._settings == other._settings
+
+
+@lru_cache(maxsize=8)
+def _shared(once: _Once, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionAgent, RolloutPolicy]:
+    loop, settings = once.loop, once.loop.settings
+    processor = loop.processor
+    model_type = processor.config.model_type
+    policy = RolloutPolicy(
+        server=loop.server_manager,
+        encoder=encoder_for(loop.tokenizer, processor.image_processor, processor.config),
+        family=settings.families(loop.tokenizer.name_or_path, processor.image_processor, model_type),
+        style=settings.style,
+        sampling=dict(sampling),
+        prompt_length=loop.rollout_config.prompt_length,
+        response_length=loop.rollout_config.response_length,
+        max_new_tokens=settings.max_new_tokens,
+    )
+    agent = VisionAgent(
+        policy,
+        tools=settings.toolbox(),
+        glance=settings.glance,
+        max_turns=settings.max_turns,
+        max_visual_tokens=settings.max_visual_tokens,
+    )
+    return agent, policy
+
+
+def _seed(*parts: Any) -> int:
+    """One number for a trajectory: the same in a run that was resumed."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")

@@ -1,0 +1,42 @@
+"""verl's FSDP engine on the CPU. verl registers it for CUDA and NPU alone, but for one policy it runs here as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import torch
+from verl.workers.engine.base import EngineRegistry
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+from .platform import NAME
+
+
+@EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device=NAME)
+class CpuEngine(FSDPEngineWithLMHead):  # type: ignore[misc]
+    """The engine of the actor and of the reference policy."""
+
+    def initialize(self) -> None:
+        # Ray allows an actor one thread; training, log-probabilities and rollout take turns on the machine.
+        torch.set_num_threads(int(os.environ.get("AGENTIC_VISION_THREADS", os.cpu_count() or 1)))
+        super().initialize()
+
+    def _build_module(self) -> Any:
+        """The model; with `model.exclude_modules` (verl's field for LoRA), the modules of that name do not learn."""
+        module = super()._build_module()
+        frozen = self.model_config.exclude_modules
+        if frozen and not self._is_lora:
+            for name, parameter in module.named_parameters():
+                if re.search(frozen, name):
+                    parameter.requires_grad_(False)
+        return module
+
+    def _build_fsdp_module(self, module: Any) -> Any:
+        # A reference policy would be offloaded from the GPU to pinned memory: here it is where it would go.
+        forward_only = self.engine_config.forward_only
+        object.__setattr__(self.engine_config, "forward_only", False)
+        try:
+            return super()._build_fsdp_module(module)
+        finally:
+            object.__setattr__(self.engine_config, "forward_only", forward_only)
