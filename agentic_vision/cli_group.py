@@ -1,7 +1,7 @@
 """How the command line finds commands of other packages, and how it complains: one line, no traceback.
 
-An installed package adds a group of commands through the entry-point group `agentic_vision.commands`: a name,
-and a `typer.Typer`. That is how `agentic-vision data` gets here.
+An installed package adds a command, or a group of them, through the entry-point group `agentic_vision.commands`: a
+name, and a `typer.Typer`. That is how `agentic-vision data` gets here.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _load_plugin(name: str) -> Any:
-    """The command group of a package. Raises `ConfigError` where it cannot be loaded."""
+    """The command or the commands of a package. Raises `ConfigError` where it cannot be loaded."""
     entry = _plugins()[name]
     package = entry.dist.name if entry.dist else entry.value
     try:
-        group = typer.main.get_group(entry.load())
+        command = typer.main.get_command(entry.load())
     except Exception as error:  # whatever a package of others raises when it is imported
         raise ConfigError(
             f"the command {name!r} of {package} cannot be loaded ({error}): update or uninstall {package}"
         ) from error
-    group.name = name
-    return group
+    command.name = name
+    return command

@@ -30,10 +30,10 @@ class AgentSettings(_Section):
     """
 
     tools: tuple[str, ...] = ("zoom_crop", "full_res", "resize")
-    glance: float = Field(0.25, gt=0, le=1)
-    max_turns: int = Field(4, ge=1)
+    glance: float = Field(default=0.25, gt=0, le=1)
+    max_turns: int = Field(default=4, ge=1)
     max_visual_tokens: int | None = None
-    max_new_tokens: int = Field(256, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
     style: PromptStyle = PromptStyle.TEXT
     family: str | None = None
 
@@ -41,8 +41,8 @@ class AgentSettings(_Section):
 class PocketData(_Section):
     """PocketVQA, drawn for the run: `train` and `val` questions, of other pictures each."""
 
-    train: int = Field(4000, ge=1)
-    val: int = Field(200, ge=1)
+    train: int = Field(default=4000, ge=1)
+    val: int = Field(default=200, ge=1)
     seed: int = 100
 
 
@@ -77,9 +77,9 @@ class Recipe(_Section):
     prompts: int = Field(ge=1)
     rollouts: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
-    temperature: float = Field(1.0, gt=0)
-    prompt_length: int = Field(1024, ge=1)
-    response_length: int = Field(2048, ge=2)
+    temperature: float = Field(default=1.0, gt=0)
+    prompt_length: int = Field(default=1024, ge=1)
+    response_length: int = Field(default=2048, ge=2)
     save_every: int = 20
     test_every: int = -1
     seed: int = 1

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import ConfigError
 from ..policy import Conversation, PromptStyle, Reply
 from ..visual_tokens import Family
+from ..visual_tokens import family as family_named
 
 if TYPE_CHECKING:
     import torch
@@ -77,32 +78,35 @@ class TransformersPolicy:
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        max_new_tokens: int = 256,
+        max_new_tokens: int | None = None,
         temperature: float = 0.0,
         max_batch: int = 16,
         cache_gib: float = 4.0,
         family: Family | None = None,
-        style: PromptStyle = PromptStyle.TEXT,
+        style: PromptStyle | None = None,
     ) -> Self:
         """Load a checkpoint folder or a hub name.
 
         `device`: None is the GPU if there is one. `dtype`: None is the checkpoint's own on a GPU, float32 on
         a CPU. `temperature` 0 always takes the likeliest token. At most `max_batch` replies are decoded
         together. `cache_gib`: what the caches of resting conversations may take; the oldest make room.
-        `family`: None reads it from the checkpoint. Raises `ConfigError` for wrong use, also where torch is
-        missing, `PolicyError` for weights that cannot be loaded.
+        `max_new_tokens`, `family`, `style`: None is what the checkpoint was trained for, where its folder says so
+        (`trained_for`); else 256, what the checkpoint's processor says, and TEXT. Raises `ConfigError` for wrong
+        use, also where torch is missing, `PolicyError` for weights that cannot be loaded.
         """
         name = _checked_name(name_or_path)  # before torch is imported, which takes seconds
+        from .trained_for import TrainedFor
         from .weights import load_weights
 
+        known = TrainedFor.read(name)
         return cls(
             load_weights(name, device, dtype),
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=known.max_new_tokens if max_new_tokens is None else max_new_tokens,
             temperature=temperature,
             max_batch=max_batch,
             cache_gib=cache_gib,
-            family=family,
-            style=style,
+            family=family or (family_named(known.family) if known.family else None),
+            style=style or known.style,
         )
 
     @property

@@ -43,10 +43,10 @@ class Settings(AgentSettings):
 
         if model_type not in COORDINATES:
             raise ConfigError(f"{name_or_path} is a {model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
-        return QwenVL.from_processor(image_processor, model_type, COORDINATES[model_type])  # type: ignore[arg-type]
+        return QwenVL.from_processor(image_processor, model_type, COORDINATES[model_type])
 
 
-class VisionAgentLoop(AgentLoopBase):  # type: ignore[misc]
+class VisionAgentLoop(AgentLoopBase):
     """One trajectory. verl makes one of these for each; what they share is made once a process."""
 
     def __init__(self, *args: Any, settings: Mapping[str, Any], **kwargs: Any) -> None:

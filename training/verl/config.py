@@ -157,6 +157,21 @@ def compose(recipe: Recipe, run: Path, model: Path | str) -> Any:
     return config
 
 
+def check(config: Any) -> None:
+    """verl's own validators. Raises `ConfigError` with what they say."""
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    try:
+        validate_config(
+            config=config,
+            use_reference_policy=need_reference_policy(config),
+            use_critic=need_critic(config),
+        )
+    except (AssertionError, ValueError, NotImplementedError) as error:
+        raise ConfigError(f"verl refuses this configuration: {error}") from error
+
+
 # Sections of verl's configuration that take keys of any name.
 _OPEN = ("mixed_precision", "sampler_kwargs", "override_config", "ray_init", "gdpo_reward_weights", "SimpleStorage")
 

@@ -30,7 +30,7 @@ from .figures import figures
 POLL_SECONDS = 0.05
 
 
-class GroupRewardSampler(ReplayBuffer):  # type: ignore[misc]
+class GroupRewardSampler(ReplayBuffer):
     """verl's synchronous replay buffer, with rewards that look at whole groups.
 
     `sampler_kwargs`: `reward` and, for estimators of two channels, `side`: each `{"target": spec, **arguments}`;
@@ -96,9 +96,9 @@ class GroupRewardSampler(ReplayBuffer):  # type: ignore[misc]
         kept: set[str] = set()
         rows: dict[str, dict[str, Any]] = {}
         for one in scored:
-            totals = [total for total in one.scores.totals if total is not None]
+            earned = [pair for pair in zip(one.scores.totals, one.side, strict=True) if pair[0] is not None]
             # verl takes the score of one that is alone in its group for its advantage.
-            idle = len(totals) < 2 or (self._drop_alike and len(set(totals)) < 2)
+            idle = len(earned) < 2 or (self._drop_alike and len(set(earned)) < 2)
             for n, key in enumerate(one.keys):
                 total, side = one.scores.totals[n], one.side[n]
                 if validating:

@@ -5,8 +5,4 @@ Importing this package registers the platform, and nothing that is slow to impor
 (`actor_rollout_ref.model.external_lib`).
 """
 
-from agentic_vision.policies.torchvision_ops import declare_operators
-
 from . import platform as platform
-
-declare_operators()  # before transformers is imported

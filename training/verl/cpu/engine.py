@@ -14,7 +14,7 @@ from .platform import NAME
 
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device=NAME)
-class CpuEngine(FSDPEngineWithLMHead):  # type: ignore[misc]
+class CpuEngine(FSDPEngineWithLMHead):
     """The engine of the actor and of the reference policy."""
 
     def initialize(self) -> None:

@@ -108,7 +108,7 @@ class CpuServer:
         """See `abort_all_requests`."""
 
 
-class CpuReplica(RolloutReplica):  # type: ignore[misc]
+class CpuReplica(RolloutReplica):
     """verl's handle on the server: one for each training worker."""
 
     async def launch_servers(self) -> None:
@@ -122,7 +122,7 @@ class CpuReplica(RolloutReplica):  # type: ignore[misc]
         self._server_address = _name(self.replica_rank)
 
 
-class ServerAdapter(BaseRollout):  # type: ignore[misc]
+class ServerAdapter(BaseRollout):
     """In the training worker: hands its weights to the server beside it."""
 
     def __init__(self, config: Any, model_config: Any, device_mesh: Any, replica_rank: int = -1) -> None:

@@ -1,0 +1,203 @@
+"""A training run from its recipe to the policy: prepared, run by verl in a process of its own, watched, and exported.
+
+A run that was interrupted, in whatever way, goes on from its last checkpoint when it is launched again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from agentic_vision.errors import AgenticVisionError, ConfigError
+from agentic_vision.policies.trained_for import TrainedFor
+
+from .curves import draw_curves
+from .recipe import Recipe
+from .run_folder import Figures, RunFolder, step_figures
+
+POLL_SECONDS = 0.25
+ENDING_SECONDS = 30.0  # what an interrupted trainer has to end its Ray cluster
+DRAWN_EVERY = 10  # steps
+
+
+class TrainingError(AgenticVisionError):
+    """The training process ended before its last step."""
+
+
+Report = Callable[[int, Figures], None]
+
+
+def compose_run(recipe: Recipe, out: Path) -> Any:
+    """verl's configuration of a run in `out`. Raises `ConfigError` where verl is not installed or refuses it."""
+    try:
+        from .verl.config import check, compose
+    except ImportError as error:
+        raise ConfigError.missing_extra("train", "Training") from error
+    with model_folder(recipe) as model:
+        config = compose(recipe, out.absolute(), model)
+    return config, check
+
+
+@contextmanager
+def model_folder(recipe: Recipe) -> Iterator[str]:
+    """Where the recipe's model is: the checkpoint that ships, a folder, or a name on the hub."""
+    if recipe.model != "embedded":
+        yield os.path.abspath(recipe.model) if os.path.isdir(recipe.model) else recipe.model
+        return
+    with resources.as_file(resources.files("agentic_vision.policies") / "embedded_checkpoint") as path:
+        yield str(path)
+
+
+def launch(recipe: Recipe, out: Path, report: Report | None = None) -> Path:
+    """Train, or go on training, in `out`; gives the folder of the policy.
+
+    `report(step, figures)` is called for every step, those that were done before included. Raises `ConfigError` for
+    what cannot be run, `TrainingError` where the run broke off: what is checkpointed is kept.
+    """
+    run = RunFolder(out.absolute())
+    run.claim(recipe)
+    done = run.rewind()
+    if report:
+        for line in done:
+            report(int(line["step"]), line)
+    if run.resumes_at < recipe.steps:
+        prepare(recipe, run)
+        _train(recipe, run, report)
+    draw_curves([run.path], run.path / "curves.png")
+    return export(recipe, run)
+
+
+def prepare(recipe: Recipe, run: RunFolder) -> None:
+    """Writes what verl reads: the data, the agent's settings and the configuration."""
+    from .data.for_run import write_run_data
+
+    config, check = compose_run(recipe, run.path)
+    check(config)
+    write_run_data(recipe, run.path / "data")
+    loop = {
+        "name": "agentic_vision",
+        "_target_": "agentic_vision.training.verl.agent_loop.VisionAgentLoop",
+        "settings": {**recipe.agent.model_dump(mode="json"), "seed": recipe.seed},
+    }
+    (run.path / "agent_loop.yaml").write_text(yaml.safe_dump([loop]), encoding="utf-8")
+    from omegaconf import OmegaConf
+
+    OmegaConf.save(config, run.path / "verl.yaml")
+
+
+def export(recipe: Recipe, run: RunFolder) -> Path:
+    """The last checkpoint as a Hugging Face folder that says what it was trained for."""
+    weights = run.checkpoints / f"global_step_{run.resumes_at}" / "actor" / "huggingface"
+    if not weights.is_dir():
+        raise TrainingError(f"the run in {run.path} has no checkpoint to make a policy of: train it further")
+    partial = run.policy.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(weights, partial)
+    agent = recipe.agent
+    TrainedFor(style=agent.style, family=agent.family, max_new_tokens=agent.max_new_tokens).write(partial)
+    shutil.rmtree(run.policy, ignore_errors=True)
+    partial.rename(run.policy)
+    return run.policy
+
+
+def environment(recipe: Recipe, log: Path) -> dict[str, str]:
+    """What verl and Ray read from the environment."""
+    env = {
+        **os.environ,
+        "VERL_FILE_LOGGER_PATH": str(log),
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "WANDB_MODE": "disabled",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if recipe.device == "cpu":
+        env.pop("CUDA_VISIBLE_DEVICES", None)  # an empty one makes Ray refuse the label that verl counts
+        env |= {
+            "VERL_PLATFORM": "cpu",
+            "VERL_USE_EXTERNAL_MODULES": "agentic_vision.training.verl.cpu",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "OMP_WAIT_POLICY": "passive",  # processes take turns: who waits must not spin
+        }
+    return env
+
+
+def _train(recipe: Recipe, run: RunFolder, report: Report | None) -> None:
+    figures = run.next_log()
+    command = [sys.executable, "-m", "agentic_vision.training.verl.main", str(run.path)]
+    with run.log.open("ab") as said:
+        begun = said.tell()
+        process = subprocess.Popen(
+            command, env=environment(recipe, figures), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            for step, line in _lines(figures, process):
+                run.add(step, line)
+                if report:
+                    report(step, line)
+                if step % DRAWN_EVERY == 0:
+                    draw_curves([run.path], run.path / "curves.png")
+        finally:
+            _end(process)
+    if process.returncode != 0 or run.resumes_at < recipe.steps:
+        why = _reason(run.log, begun)
+        raise TrainingError(
+            f"training broke off after step {run.resumes_at} of {recipe.steps}: {why} (all of it is in {run.log}; "
+            "run the same command again to go on)"
+        )
+
+
+def _lines(path: Path, process: subprocess.Popen[bytes]) -> Iterator[tuple[int, Figures]]:
+    """The steps as verl logs them, until its process ends."""
+    read = 0
+    while True:
+        ended = process.poll() is not None
+        if path.exists():
+            with path.open("rb") as log:
+                log.seek(read)
+                new = log.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            read += len(whole)
+            for line in whole.splitlines():
+                said = orjson.loads(line)
+                found = step_figures(said["data"])
+                if "reward" in found:  # validation before the first step has a line of its own
+                    yield int(said["step"]), found
+        if ended:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Closes the trainer's input, which tells it to end, and waits for it."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"(?:\([^)]*\) )?((?:\w+\.)*\w*(?:Error|Exception|Killed)\b.*)")
+
+
+def _reason(log: Path, begun: int) -> str:
+    """The last error that verl's log tells of."""
+    with log.open("rb") as said:
+        said.seek(begun)
+        lines = _COLOUR.sub("", said.read().decode("utf-8", "replace")).splitlines()
+    found = [match.group(1) for line in lines if (match := _ERROR.match(line))]
+    return found[-1][:300] if found else "it was ended from outside"
