@@ -67,6 +67,11 @@ class Encoder:
         """The ids that only an image may have: never to be sampled."""
         return self._vision_ids
 
+    @property
+    def image_id(self) -> int:
+        """The image placeholder's id: an image is a run of them."""
+        return self._image_id
+
     @cached_property
     def ending_ids(self) -> frozenset[int]:
         """The special ids that are no image's: what may end a reply."""

@@ -16,14 +16,14 @@ from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
 from agentic_vision.messages import StopReason
-from agentic_vision.policies.encoding import Encoder, encoder_for
+from agentic_vision.policies.encoding import encoder_for
 from agentic_vision.qwen_tokens import QwenVL
 from agentic_vision.toolbox import Toolbox
 from agentic_vision.visual_tokens import Family, family
 
 from ..imports import load
 from ..recipe import AgentSettings
-from .rollout import Record, RolloutPolicy
+from .rollout import RolloutPolicy
 
 
 class Settings(AgentSettings):
@@ -68,7 +68,6 @@ class VisionAgentLoop(AgentLoopBase):
         record = policy.take(trajectory.id)
         if trajectory.stop_reason is StopReason.POLICY_FAILED or not record.mask:
             raise RuntimeError(f"{facts.get('id')}: {trajectory.detail or trajectory.stop_reason}")
-        self._close(record, policy.encoder)
         steps = [step for step in record.steps if step is not None]
         return AgentLoopOutput(
             prompt_ids=record.ids[: record.prompt],
@@ -89,12 +88,6 @@ class VisionAgentLoop(AgentLoopBase):
 
     def _agent(self, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionAgent, RolloutPolicy]:
         return _shared(_Once(self, self.settings), sampling)
-
-    @staticmethod
-    def _close(record: Record, encoder: Encoder) -> None:
-        """Ends the response with what the template puts behind a last turn: masked, so that rewards have a place."""
-        end = list(encoder.turn_end)
-        record.add(end[1:] if end and record.ids[-1] == end[0] else end)
 
 
 class _Once:

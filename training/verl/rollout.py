@@ -126,8 +126,15 @@ class RolloutPolicy:
         """Nothing: the record is for who takes it."""
 
     def take(self, conversation_id: str) -> Record:
-        """The record of a conversation; from now on it is the caller's."""
-        return self._records.pop(conversation_id, Record())
+        """The record of a conversation; from now on it is the caller's.
+
+        Its response ends with what the template puts behind a turn, masked: rewards have a token of their own there.
+        """
+        record = self._records.pop(conversation_id, Record())
+        if record.mask:
+            end = list(self.encoder.turn_end)
+            record.add(end[1:] if end and record.ids[-1] == end[0] else end)
+        return record
 
     def _room(self, record: Record, shown: list[int]) -> int:
         """Tokens that the next reply may have. Raises `ContextFullError` where there are none."""
@@ -137,8 +144,8 @@ class RolloutPolicy:
                     f"the prompt has {len(shown)} tokens, images counted, and data.max_prompt_length is "
                     f"{self.prompt_length}: raise it, or glance at less"
                 )
-            return min(self.max_new_tokens, self.response_length - 1)
-        room = self.response_length - 1 - len(record.mask) - len(shown)
+            return min(self.max_new_tokens, self.response_length - len(self.encoder.turn_end))
+        room = self.response_length - len(self.encoder.turn_end) - len(record.mask) - len(shown)
         if room < 1:
             raise ContextFullError(
                 f"what was shown does not fit into data.max_response_length={self.response_length}: the turn is dropped"
