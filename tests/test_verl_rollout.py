@@ -41,8 +41,9 @@ def test_rollout_and_actor_agree(folder: Path, says: tuple[str, ...]) -> None:
     assert set(torch.tensor(record.log_probs)[~own].tolist()) <= {0.0}
 
 
-def test_a_turn_computes_only_what_is_new(folder: Path) -> None:
-    rollout = Rollout(folder, CROP)
+def test_nothing_is_read_twice(folder: Path) -> None:
+    """A prompt once for all of its trajectories, and of a further turn only what it adds."""
+    rollout = Rollout(folder)
     widths: list[int] = []
     forward = rollout.model.model.language_model.forward
 
@@ -50,13 +51,15 @@ def test_a_turn_computes_only_what_is_new(folder: Path) -> None:
         widths.append(kwargs["inputs_embeds"].shape[1])
         return forward(*args, **kwargs)
 
-    rollout.ask(PHOTO)  # the first of the model's own turns reads all of the prompt: its beginning was scripted
     rollout.model.model.language_model.forward = watched
-    trajectory, record = rollout.ask(PHOTO)
-    assert len(trajectory.turns) > 1
-    prefills = [width for width in widths if width > 1]
-    assert prefills[0] == record.prompt
-    assert sum(prefills) < len(record.ids)  # and never again: a turn adds what it was shown
+    trajectories = [rollout.ask(PHOTO, seed=seed) for seed in (1, 2, 3)]
+    (first, *others), records = zip(*trajectories, strict=True)
+    assert len(first.turns) > 1
+    read = [width for width in widths if width > 1]
+    assert read.count(records[0].prompt - 1) == 1  # its last token is what each begins with
+    assert others
+    added = sum(len(record.ids) - record.prompt for record in records)
+    assert sum(read) < records[0].prompt + added
 
 
 def test_equal_seeds_give_equal_rollouts_whatever_runs_beside_them(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -41,9 +42,10 @@ def made(settings: Mapping[str, Any]) -> Any:
     if not callable(found) or (not arguments and not isinstance(found, type) and not hasattr(found, "__code__")):
         return found
     try:
-        return found(**arguments)
-    except TypeError as error:
+        inspect.signature(found).bind(**arguments)
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{target} does not take {arguments}: {error}") from error
+    return found(**arguments)
 
 
 def absolute(spec: str) -> str:

@@ -79,33 +79,19 @@ class Decoder:
         Raises what torch raises; the running rows are then as they were, and the new ones have lost their
         caches.
         """
-        device, size = self._device, len(rows)
-        layers, mask = merge([_take(row.session, device) for row in rows])
-        width = max(len(row.chunk.ids) for row in rows)
-        ids = torch.zeros(size, width, dtype=torch.long)
-        new = torch.zeros(size, width, dtype=torch.bool)
-        positions = torch.zeros(3, size, width, dtype=torch.long)
-        following = torch.zeros(size, dtype=torch.long)
-        for index, row in enumerate(rows):
-            start = width - len(row.chunk.ids)
-            ids[index, start:] = torch.tensor(row.chunk.ids)
-            new[index, start:] = True
-            positions[:, index, start:] = self._positions(row.chunk) + row.session.next_position
-            following[index] = positions[:, index].max() + 1
-        cache, mask = as_cache(layers), torch.cat([mask, new.to(device)], dim=1)
-        vision = {}
-        if images := [row.chunk.images for row in rows if row.chunk.images is not None]:
-            # In the order of the rows, as their placeholders are.
-            vision["pixel_values"] = torch.cat([pixels for pixels, _ in images]).to(device)
-            vision["image_grid_thw"] = torch.cat([grids for _, grids in images]).to(device)
-        logits = self._forward(ids.to(device), positions.to(device), mask, cache, **vision)
+        cache, mask, following, logits = self._read([row.session for row in rows], [row.chunk for row in rows])
         self._sample(rows, logits)
         if self.rows:
             layers, mask = merge([(as_layers(self._cache), self._mask), (as_layers(cache), mask)])
             cache = as_cache(layers)
         self._cache, self._mask = cache, mask
-        self._next = torch.cat([self._next, following.to(device)])
+        self._next = torch.cat([self._next, following.to(self._device)])
         self.rows += rows
+
+    def prefill(self, chunk: Chunk) -> Session:
+        """A new session that holds `chunk` and has sampled nothing: what several rows begin with is read once."""
+        cache, _, following, _ = self._read([Session()], [chunk])
+        return Session(keys_values=as_layers(cache), next_position=int(following[0]))
 
     def step(self) -> None:
         """Every row samples one more token. None may be done."""
@@ -115,6 +101,32 @@ class Decoder:
         logits = self._forward(ids, positions, self._mask, self._cache)
         self._next = self._next + 1
         self._sample(self.rows, logits)
+
+    def _read(
+        self, sessions: Sequence[Session], chunks: Sequence[Chunk]
+    ) -> tuple[Cache, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Run what is new in several conversations: gives their cache, its mask, next positions and last logits."""
+        device, size = self._device, len(chunks)
+        layers, mask = merge([_take(session, device) for session in sessions])
+        width = max(len(chunk.ids) for chunk in chunks)
+        ids = torch.zeros(size, width, dtype=torch.long)
+        new = torch.zeros(size, width, dtype=torch.bool)
+        positions = torch.zeros(3, size, width, dtype=torch.long)
+        following = torch.zeros(size, dtype=torch.long)
+        for index, (session, chunk) in enumerate(zip(sessions, chunks, strict=True)):
+            start = width - len(chunk.ids)
+            ids[index, start:] = torch.tensor(chunk.ids)
+            new[index, start:] = True
+            positions[:, index, start:] = self._positions(chunk) + session.next_position
+            following[index] = positions[:, index].max() + 1
+        cache, mask = as_cache(layers), torch.cat([mask, new.to(device)], dim=1)
+        vision = {}
+        if images := [chunk.images for chunk in chunks if chunk.images is not None]:
+            # In the order of the rows, as their placeholders are.
+            vision["pixel_values"] = torch.cat([pixels for pixels, _ in images]).to(device)
+            vision["image_grid_thw"] = torch.cat([grids for _, grids in images]).to(device)
+        logits = self._forward(ids.to(device), positions.to(device), mask, cache, **vision)
+        return cache, mask, following, logits
 
     def release(self, leaving: Sequence[Row]) -> None:
         """Let rows leave the batch, their caches going back to their sessions."""

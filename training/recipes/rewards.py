@@ -1,28 +1,49 @@
-"""The rewards of the recipes, as functions of what a recipe may change."""
+"""The rewards of the recipes, as functions of what a recipe may change.
+
+`judge`: the name of a model behind OPENAI_BASE_URL; without one, answers are right where they match exactly.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Literal
+
+from agentic_vision.judge import Judge
 
 from ..rewards.accuracy import ExactMatch
 from ..rewards.call_ratio import CallRatioPenalty
-from ..rewards.reward import Reward
+from ..rewards.format import FormatReward
+from ..rewards.judge import JudgeReward
+from ..rewards.reward import Part, Reward
 from ..rewards.visual_cost import VisualCost
 
 
-def vision_think(threshold: float = 0.2, weight: float = 0.1, **options: Any) -> Reward:
-    """VisionThink's (arXiv 2507.13348, Eq. 4 and 5), with exact match for the judge. `threshold`: θ."""
-    accuracy = ExactMatch()
-    return accuracy - CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight, **options)
+def vision_think(
+    threshold: float = 0.2,
+    weight: float = 0.1,
+    variant: Literal["paper", "released"] = "paper",
+    judge: str | None = None,
+) -> Reward:
+    """VisionThink's penalty (arXiv 2507.13348, Eq. 5) on accuracy. `threshold`: θ; weight 0 takes the penalty away."""
+    accuracy = _accuracy(judge)
+    return accuracy - CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight, variant=variant)
 
 
-def thrifty(threshold: float = 0.2, weight: float = 0.1, dear: float = 0.2, free: float = 0.5) -> Reward:
-    """VisionThink's reward, less `dear` times the visual tokens beyond `free` of those of full resolution.
+def judged(judge: str, threshold: float = 0.2, weight: float = 0.1, dear: float = 0.0, free: float = 0.5) -> Reward:
+    """VisionThink's whole reward (Eq. 4): accuracy, half of the format, less the penalty; and less what was dear."""
+    reward = thrifty(threshold, weight, dear, free, judge)
+    return reward + 0.5 * FormatReward()
+
+
+def thrifty(
+    threshold: float = 0.2, weight: float = 0.1, dear: float = 0.2, free: float = 0.5, judge: str | None = None
+) -> Reward:
+    """VisionThink's penalty, less `dear` times the visual tokens beyond `free` of those of full resolution.
 
     The penalty settles whether to look; the second term with what. A crop up to a quarter of the image is free, so that
     a policy is not paid for crops that miss.
     """
-    accuracy = ExactMatch()
+    accuracy = _accuracy(judge)
     penalty = CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight)
     return accuracy - penalty - dear * VisualCost(free=free)
 
@@ -35,3 +56,18 @@ def exact() -> Reward:
 def thrift() -> Reward:
     """What a right answer saved of the full-resolution tokens, 0 for a wrong one: a side channel for `hdpo`."""
     return ExactMatch() * (4 - VisualCost())
+
+
+def looked_well(judge: str | None = None, price: float = 0.5) -> Reward:
+    """What a look was worth: whether the answer came out right, less what was looked at. A side channel for `dtpo`."""
+    return _accuracy(judge) - price * VisualCost()
+
+
+def _accuracy(judge: str | None) -> Part:
+    return ExactMatch() if judge is None else JudgeReward(_judge(judge))
+
+
+@cache
+def _judge(model: str) -> Judge:
+    """One for all: what several rewards ask is asked once."""
+    return Judge(model, cache="verdicts.sqlite")

@@ -129,7 +129,7 @@ def cpu(recipe: Recipe) -> dict[str, Any]:
             },
         },
         "trainer": {"device": "cpu", "n_gpus_per_node": 1},
-        "reward": {"num_workers": 1},
+        "reward": {"num_workers": 0},
         "algorithm": {"rollout_correction": {"bypass_mode": True}},
         "transfer_queue": {"enable": True, "backend": {"SimpleStorage": {"num_data_storage_units": 1}}},
         "ray_kwargs": {"ray_init": {"num_cpus": 16, "num_gpus": 1, "include_dashboard": False}},

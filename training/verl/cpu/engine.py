@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 import torch
+from tensordict import TensorDict
+from verl.utils.tensordict_utils import index_select_tensor_dict, maybe_fix_3d_position_ids
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
@@ -21,6 +23,18 @@ class CpuEngine(FSDPEngineWithLMHead):
         # Ray allows an actor one thread; training, log-probabilities and rollout take turns on the machine.
         torch.set_num_threads(int(os.environ.get("AGENTIC_VISION_THREADS", os.cpu_count() or 1)))
         super().initialize()
+
+    def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:
+        """verl's, without rows that nothing is learnt from: what verl pads a batch with where groups were dropped."""
+        if not forward_only:
+            micro = data["micro_batch_size_per_gpu"]
+            learnt = [n for n, mask in enumerate(data["loss_mask"].unbind()) if bool(mask.any())]
+            idle = [n for n in range(len(data)) if n not in set(learnt)]
+            rows = learnt + idle[: -len(learnt) % micro or (0 if learnt else micro)]
+            if len(rows) < len(data):
+                data = index_select_tensor_dict(data, sorted(rows))
+                maybe_fix_3d_position_ids(data)
+        return super().forward_backward_batch(data, loss_function, forward_only=forward_only)
 
     def _build_module(self) -> Any:
         """The model; with `model.exclude_modules` (verl's field for LoRA), the modules of that name do not learn."""

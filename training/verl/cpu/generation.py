@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
@@ -66,7 +66,7 @@ class TokenTask:
         self.digests = tuple(
             hashlib.sha256(image.tobytes() + repr(image.size).encode()).digest() for image in self.images
         )
-        session, start, seen = self.generator.resumed(self.ids, self.digests)
+        session, start, seen = self.generator.resumed(self.ids, self.digests, self.images)
         chunk = self.generator.chunk(self.ids[start:], self.images[seen:])
         sampling = self.sampling
         return Row(session, chunk, sampling.max_tokens, sampling.temperature, sampling.seed, log_probs=[])
@@ -94,6 +94,7 @@ class TokenGenerator:
     image_id: int
     most_sessions: int = 256
     _kept: OrderedDict[Prompt, Session] = field(default_factory=OrderedDict)
+    _prompts: OrderedDict[Prompt, Session] = field(default_factory=OrderedDict)
 
     def chunk(self, ids: list[int], images: Sequence[Image.Image]) -> Chunk:
         """`ids` with the pixels of the images among them. Raises `PolicyError` where these do not match."""
@@ -107,7 +108,9 @@ class TokenGenerator:
             raise PolicyError(f"the prompt has {given} image tokens and its images make {wanted}")
         return Chunk(ids, features)
 
-    def resumed(self, ids: Sequence[int], digests: tuple[bytes, ...]) -> tuple[Session, int, int]:
+    def resumed(
+        self, ids: list[int], digests: tuple[bytes, ...], images: Sequence[Image.Image]
+    ) -> tuple[Session, int, int]:
         """A session that holds the beginning of this prompt, its length in tokens, and the images among them."""
         for length in sorted({len(known) for known, _ in self._kept}, reverse=True):
             if length < len(ids):
@@ -115,7 +118,17 @@ class TokenGenerator:
                 session = self._kept.pop((tuple(ids[:length]), digests[:seen]), None)
                 if session is not None:
                     return session, length, seen
-        return Session(), 0, 0
+        return self._begun(ids, digests, images), len(ids) - 1, len(images)
+
+    def _begun(self, ids: list[int], digests: tuple[bytes, ...], images: Sequence[Image.Image]) -> Session:
+        """A session with all of a prompt but its last token; what a group's trajectories begin with is read once."""
+        prompt = (tuple(ids), digests)
+        if prompt not in self._prompts:
+            self._prompts[prompt] = self.decoder.prefill(self.chunk(ids[:-1], images))
+            while len(self._prompts) > self.most_sessions:
+                self._prompts.popitem(last=False)
+        # A cache is copied where it grows: sessions may begin with the same one.
+        return replace(self._prompts[prompt], replies={})
 
     def keep(self, session: Session, ids: list[int], digests: tuple[bytes, ...]) -> None:
         """Remember the cache of `ids` for the next turn."""
@@ -126,6 +139,7 @@ class TokenGenerator:
     def clear(self) -> None:
         """Forget all caches: the weights are others now."""
         self._kept.clear()
+        self._prompts.clear()
 
     def _images_in(self, ids: Sequence[int]) -> int:
         """How many images stand in `ids`: runs of the image token."""

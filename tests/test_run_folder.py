@@ -1,0 +1,97 @@
+"""The folder of a run: what survives a kill, and what is told of a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentic_vision.errors import ConfigError
+from agentic_vision.training import recipe as recipes
+from agentic_vision.training.curves import draw_curves, runs_in, smoothed
+from agentic_vision.training.run_folder import RunFolder, read_metrics, step_figures
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(recipes.read("pocket_smoke"))
+    return folder
+
+
+def checkpointed(run: RunFolder, step: int) -> None:
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "latest_checkpointed_iteration.txt").write_text(str(step))
+
+
+def test_it_goes_on_from_the_last_checkpoint(run: RunFolder) -> None:
+    for step in range(1, 6):
+        run.add(step, {"reward": step / 10})
+    with run.metrics.open("a") as out:
+        out.write('{"step": 6, "rew')  # a kill in the middle of a line
+    assert [line["step"] for line in run.steps()] == [1, 2, 3, 4, 5]
+    checkpointed(run, 3)
+    assert [line["step"] for line in run.rewind()] == [1, 2, 3]
+    run.add(4, {"reward": 0.4})
+    assert [line["step"] for line in read_metrics(run.metrics)] == [1, 2, 3, 4]
+
+
+def test_without_a_checkpoint_it_starts_over(run: RunFolder) -> None:
+    run.add(1, {"reward": 0.1})
+    assert run.rewind() == []
+    assert run.resumes_at == 0
+
+
+def test_another_recipe_does_not_go_on_with_it(run: RunFolder) -> None:
+    run.claim(recipes.read("pocket_smoke", ["steps=50"]))  # more of the same is fine
+    with pytest.raises(ConfigError, match="other learning_rate, reward"):
+        run.claim(recipes.read("pocket_smoke", ["learning_rate=1", "reward.threshold=0"]))
+    (run.path / "recipe.json").write_text("{")
+    with pytest.raises(ConfigError, match="broken"):
+        run.claim(recipes.read("pocket_smoke"))
+
+
+def test_every_attempt_has_a_log_of_its_own(run: RunFolder) -> None:
+    first = run.next_log()
+    first.touch()
+    assert run.next_log() != first
+
+
+def test_what_is_told_of_a_step() -> None:
+    said = {
+        "agentic/reward": 0.5,
+        "agentic/call_ratio_fine": 0.9,
+        "actor/grad_norm": 0.1,
+        "timing_s/gen": 2.0,
+        "val-aux/coarse/accuracy/mean@1": 0.7,
+        "training/something/else": 3,
+        "config": "text",
+    }
+    told = {"reward": 0.5, "call_ratio_fine": 0.9, "grad_norm": 0.1, "seconds_rollout": 2.0, "val_accuracy_coarse": 0.7}
+    assert step_figures(said) == told
+
+
+class TestCurves:
+    def test_of_one_run_and_of_seeds(self, run: RunFolder, tmp_path: Path) -> None:
+        for step in range(1, 20):
+            run.add(step, {"reward": step / 20, "call_ratio": 0.5, "call_ratio_fine": 0.7, "accuracy": 0.4})
+        seeds = tmp_path / "seeds"
+        for seed in (1, 2):
+            other = RunFolder(seeds / f"seed{seed}")
+            other.claim(recipes.read("pocket_smoke"))
+            for step in range(1, 10):
+                other.add(step, {"reward": seed / 10, "call_ratio": seed / 4})
+        assert len(runs_in(seeds)) == 2
+        one, both = draw_curves([run.path], tmp_path / "a.png"), draw_curves([run.path, seeds], tmp_path / "b.png")
+        assert one.read_bytes()[:4] == both.read_bytes()[:4] == b"\x89PNG"
+        assert one.read_bytes() != both.read_bytes()
+
+    def test_of_a_run_that_has_not_begun(self, run: RunFolder, tmp_path: Path) -> None:
+        assert draw_curves([run.path], tmp_path / "a.png").is_file()
+
+    def test_of_no_run(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="holds no run"):
+            draw_curves([tmp_path], tmp_path / "a.png")
+
+    def test_smoothing(self) -> None:
+        assert smoothed([1.0, 2.0, 3.0, 4.0], over=2) == [1.0, 1.5, 2.5, 3.5]
