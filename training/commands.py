@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
+
+from agentic_vision.errors import ConfigError
 
 data = typer.Typer(help="Make the data that policies are trained and evaluated on.", no_args_is_help=True)
 
@@ -21,11 +26,6 @@ class SplitName(StrEnum):
 class RowFormat(StrEnum):
     jsonl = "jsonl"
     parquet = "parquet"
-
-
-@data.callback()
-def _group() -> None:
-    """Keeps `data` a group of commands while it has a single one."""
 
 
 @data.command()
@@ -52,3 +52,127 @@ def pocket(
         typer.echo(json.dumps({"rows": str(path), "n": n, "seed": seed, "split": split.value}))
     else:
         typer.echo(f"{n} questions of the {split.value} split: {path}")
+
+
+@data.command()
+def verl(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL, parquet, or a folder that datasets saved.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="What verl reads; images go beside it.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="Whose model and agent read the prompts.")] = "pocket_cpu",
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes to the recipe.")
+    ] = None,
+    images: Annotated[str, typer.Option("--images", help="The column of images.")] = "images",
+    question: Annotated[str, typer.Option("--question", help="The column of questions.")] = "question",
+    answer: Annotated[str, typer.Option("--answer", help="The column of answers.")] = "answer",
+    drop: Annotated[bool, typer.Option("--drop", help="Leave out rows in trouble, instead of stopping.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Make a data set of your own ready for verl, after reading every row once.
+
+    Example: agentic-vision data verl rows.jsonl train.parquet --recipe visionthink_7b
+    """
+    from .data.any_rows import Columns, read_any
+    from .data.preflight import preflight
+    from .data.verl_rows import write_verl_rows
+    from .launch import model_folder
+    from .recipe import read
+
+    plan = read(recipe, change or ())
+    rows = read_any(source, out.parent / "images", Columns(images, question, answer))
+    with Progress(transient=True, disable=as_json) as progress, model_folder(plan) as model:
+        task = progress.add_task("reading", total=None)
+        report = preflight(rows, plan, model, lambda done: progress.update(task, completed=done))
+    if not as_json:
+        _show(report.as_dict())
+    if not drop:
+        report.check(source)
+    if not report.good:
+        raise ConfigError(f"{source} has no row that can be trained on")
+    write_verl_rows(report.good, out)
+    if as_json:
+        typer.echo(json.dumps({"parquet": str(out), **report.as_dict()}))
+    else:
+        typer.echo(f"{len(report.good)} rows: {out}")
+
+
+@data.command()
+def difficulty(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL, parquet, or a folder that datasets saved.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for rows.jsonl, answers.jsonl and shares.png.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Answers to a question, at the glance and in full each.")] = 8,
+    policy: Annotated[str | None, typer.Option("--policy", help="A checkpoint folder or a hub name.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="Of the answers.")] = 1.0,
+    glance: Annotated[float, typer.Option("--glance", help="Share of the visual tokens at a glance.")] = 0.25,
+    calls: Annotated[float, typer.Option("--calls", help="Share of the kept questions that need a call.")] = 0.5,
+    sure: Annotated[float, typer.Option("--sure", help="Share of right answers that counts as answered.")] = 0.75,
+    judge: Annotated[str | None, typer.Option("--judge", help="A model that judges the answers.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Fixes what is drawn by chance.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Keep the questions that teach when to look: those that need it, and those that do not.
+
+    Example: agentic-vision data difficulty pocket/ kept/ --n 8
+    """
+    from .data import difficulty as filter_
+    from .data.any_rows import only_good, read_any
+
+    rows = only_good(read_any(source, out / "images"))
+    asked = _sampling_policy(policy, temperature)
+    accuracy = None
+    if judge is not None:
+        from agentic_vision.judge import Judge
+
+        from .rewards import JudgeReward
+
+        accuracy = JudgeReward(Judge(judge, cache=out / "verdicts.sqlite"))
+    with Progress(transient=True, disable=as_json) as progress:
+        task = progress.add_task("answering", total=len(rows))
+        measured = filter_.measure(
+            rows,
+            asked,
+            out,
+            n=n,
+            glance=glance,
+            accuracy=accuracy,
+            seed=seed,
+            progress=lambda done, _: progress.update(task, completed=done),
+        )
+    kept = filter_.chosen(rows, measured, calls=calls, sure=sure, seed=seed)
+    lines = [{**row.model_dump(mode="json", exclude_none=True), "verdict": verdict.value} for row, verdict in kept]
+    (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    picture = filter_.plot(measured, out / "shares.png", sure)
+    found = {"rows": len(rows), "kept": len(kept), **filter_.summary(measured, sure)}
+    if as_json:
+        typer.echo(json.dumps({**found, "out": str(out / "rows.jsonl"), "png": str(picture)}))
+    else:
+        _show(found)
+        typer.echo(f"{len(kept)} of {len(rows)} questions: {out / 'rows.jsonl'}; shares: {picture}")
+
+
+def _sampling_policy(name: str | None, temperature: float) -> Any:
+    if name is None:
+        from agentic_vision.policies.embedded import EmbeddedPolicy
+
+        return EmbeddedPolicy.load(temperature=temperature, max_batch=64)
+    from agentic_vision.policies.transformers import TransformersPolicy
+
+    return TransformersPolicy.load(name, temperature=temperature, max_batch=64)
+
+
+def _show(found: dict[str, Any], prefix: str = "") -> None:
+    """A table of what was found, on stderr."""
+    table = Table("found", "", box=None, show_header=False)
+    for name, value in _flat(found):
+        table.add_row(prefix + name, value)
+    Console(stderr=True).print(table)
+
+
+def _flat(found: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name} ")
+        elif isinstance(value, list):
+            yield from ((f"{before}{name}", str(one)) for one in value)
+        elif value is not None:
+            yield f"{before}{name}", str(value)

@@ -85,7 +85,8 @@ def prepare(recipe: Recipe, run: RunFolder) -> None:
 
     config, check = compose_run(recipe, run.path)
     check(config)
-    write_run_data(recipe, run.path / "data")
+    with model_folder(recipe) as model:
+        write_run_data(recipe, run.path / "data", model)
     loop = {
         "name": "agentic_vision",
         "_target_": "agentic_vision.training.verl.agent_loop.VisionAgentLoop",

@@ -45,6 +45,16 @@ COORDINATES: dict[str, Coordinates] = {
 
 
 @dataclass(frozen=True)
+class Reader:
+    """What of a checkpoint turns a conversation into tokens. `config` is its transformers configuration."""
+
+    config: Any
+    tokenizer: Any
+    image_processor: Any
+    family: QwenVL
+
+
+@dataclass(frozen=True)
 class Weights:
     """A checkpoint in memory. `model` is on its device, ready to infer."""
 
@@ -52,6 +62,24 @@ class Weights:
     tokenizer: Any
     image_processor: Any
     family: QwenVL
+
+
+def load_reader(name: str) -> Reader:
+    """Load all of a checkpoint folder or a hub name but its weights.
+
+    Raises `ConfigError` for a model of another kind, `PolicyError` for a checkpoint that cannot be had or is broken.
+    """
+    with _quiet(), _told(name):
+        config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        if config.model_type not in COORDINATES:
+            raise ConfigError(f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
+        tokenizer = _transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer.chat_template = tokenizer.chat_template or _old_chat_template(name)
+        image_processor = _image_processor(name)
+    if not isinstance(tokenizer.chat_template, str):
+        raise PolicyError(f"the checkpoint {name} has no chat template: add its chat_template.jinja")
+    family = QwenVL.from_processor(image_processor, config.model_type, COORDINATES[config.model_type])
+    return Reader(config, tokenizer, image_processor, family)
 
 
 def load_weights(
@@ -70,30 +98,28 @@ def load_weights(
     """
     place = _checked_device(device)
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
-    with _quiet():
-        try:
-            config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-            if config.model_type not in COORDINATES:
-                raise ConfigError(f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
-            model, lost = (_filled if small else _loaded)(name, config, kind)
-            tokenizer = _transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            tokenizer.chat_template = tokenizer.chat_template or _old_chat_template(name)
-            image_processor = _image_processor(name)
-        except ConfigError:
-            raise
-        except Exception as error:  # OSError, ValueError, SafetensorError …: there is no one type
-            reason = " ".join(str(error).split())
-            raise PolicyError(f"cannot load the checkpoint {name}: {reason}") from error
+    reader = load_reader(name)
+    with _quiet(), _told(name):
+        model, lost = (_filled if small else _loaded)(name, reader.config, kind)
     if lost:
         # transformers would fill these with random numbers and go on.
         raise PolicyError(
             f"the checkpoint {name} is incomplete: {len(lost)} weights are missing or of the wrong shape, "
             f"{lost[0]} first; copy or download it again"
         )
-    if not isinstance(tokenizer.chat_template, str):
-        raise PolicyError(f"the checkpoint {name} has no chat template: add its chat_template.jinja")
-    family = QwenVL.from_processor(image_processor, config.model_type, COORDINATES[config.model_type])
-    return Weights(model.to(place).eval(), tokenizer, image_processor, family)
+    return Weights(model.to(place).eval(), reader.tokenizer, reader.image_processor, reader.family)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What transformers raises while it loads `name`, as one error of ours."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # OSError, ValueError, SafetensorError …: there is no one type
+        reason = " ".join(str(error).split())
+        raise PolicyError(f"cannot load the checkpoint {name}: {reason}") from error
 
 
 def _loaded(name: str, config: Any, dtype: Any) -> tuple[Any, list[str]]:

@@ -5,6 +5,8 @@ What a recipe leaves open is decided here, once for every machine and once for t
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,13 +32,13 @@ def common(recipe: Recipe, run: Path, model: Path | str) -> dict[str, Any]:
             "train_files": str(run / "data" / "train.parquet"),
             "val_files": str(run / "data" / "val.parquet"),
             "train_batch_size": recipe.prompts,
-            "val_batch_size": 64,
             "seed": recipe.seed,
             "max_prompt_length": recipe.prompt_length,
             "max_response_length": recipe.response_length,
             "return_raw_chat": True,
             "dataloader_num_workers": 0,
         },
+        "critic": {"enable": False},
         "algorithm": {
             "adv_estimator": recipe.advantage,
             "gdpo_reward_weights": recipe.weights,
@@ -163,11 +165,12 @@ def check(config: Any) -> None:
     from verl.utils.config import validate_config
 
     try:
-        validate_config(
-            config=config,
-            use_reference_policy=need_reference_policy(config),
-            use_critic=need_critic(config),
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # verl prints that all is well
+            validate_config(
+                config=config,
+                use_reference_policy=need_reference_policy(config),
+                use_critic=need_critic(config),
+            )
     except (AssertionError, ValueError, NotImplementedError) as error:
         raise ConfigError(f"verl refuses this configuration: {error}") from error
 

@@ -1,0 +1,147 @@
+"""Any data set becomes verl's, or is stopped with a table of what is wrong in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from agentic_vision.cli import app
+from agentic_vision.errors import ConfigError
+from agentic_vision.rows import Row
+from agentic_vision.training.data.any_rows import BadRow, Columns, read_any
+
+pytest.importorskip("torch")
+
+
+def png(colour: str = "red", size: tuple[int, int] = (120, 90)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def jsonl(folder: Path, *rows: dict[str, Any]) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def good(folder: Path, id: str = "a", **more: Any) -> dict[str, Any]:
+    (folder / "red.png").write_bytes(png())
+    return {"id": id, "images": ["red.png"], "question": "Which colour?", "answer": "red", **more}
+
+
+def command(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["data", "verl", *map(str, arguments)])
+
+
+def as_jsonl(folder: Path) -> Path:
+    return jsonl(folder, good(folder))
+
+
+def as_parquet_of_bytes(folder: Path) -> Path:
+    row = {"problem": "Which colour?", "solution": "red", "image": {"bytes": png(), "path": None}}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+def as_saved_dataset(folder: Path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"image": datasets.Image(), "question": datasets.Value("string"), "answer": datasets.Value("string")}
+    )
+    rows = {"image": [{"bytes": png(), "path": None}], "question": ["Which colour?"], "answer": ["red"]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(folder / "saved"))
+    return folder / "saved"
+
+
+@pytest.mark.parametrize("make", [as_jsonl, as_parquet_of_bytes, as_saved_dataset])
+def test_every_form_becomes_the_same_row(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    out = tmp_path / "out" / "train.parquet"
+    done = command(make(tmp_path), out, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["good"] == 1
+    (row,) = pyarrow.parquet.read_table(out).to_pylist()
+    assert row["prompt"] == [{"role": "user", "content": "Which colour?"}]
+    assert row["reward_model"]["ground_truth"] == "red"
+    facts = row["extra_info"]
+    assert facts["question"] == "Which colour?"
+    assert Image.open(facts["images"][0]).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_trouble_stops_it_with_all_that_was_found(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(png()[:60])
+    path = jsonl(
+        tmp_path,
+        good(tmp_path),
+        good(tmp_path),
+        good(tmp_path, "b", images=["broken.png"]),
+        good(tmp_path, "c", images=["missing.png"]),
+        good(tmp_path, "d", answer=None),
+        good(tmp_path, "e", question="long " * 400),
+        good(tmp_path, "f", images=[]),
+    )
+    stopped = command(path, tmp_path / "train.parquet")
+    assert stopped.exit_code == 2
+    for said in (
+        "6 of 7 rows",
+        "id comes twice",
+        "broken image",
+        "unreadable row",
+        "prompt too long",
+        "prompt_length is 512",
+    ):
+        assert said in " ".join(stopped.output.split()), said
+    assert not (tmp_path / "train.parquet").exists()
+    dropped = command(path, tmp_path / "train.parquet", "--drop", "--json")
+    told = json.loads(dropped.stdout)
+    assert (told["rows"], told["good"]) == (7, 1)
+    assert {kind: found["rows"] for kind, found in told["troubles"].items()} == {
+        "id comes twice": 1,
+        "broken image": 2,
+        "unreadable row": 2,
+        "prompt too long": 1,
+    }
+
+
+def test_columns_of_other_names(tmp_path: Path) -> None:
+    good(tmp_path)
+    path = jsonl(tmp_path, {"pic": "red.png", "q": "Which colour?", "a": 3})
+    (row,) = read_any(path, tmp_path / "images", Columns("pic", "q", "a"))
+    assert isinstance(row, Row)
+    assert (row.answer, row.id) == ("3", "1")
+    with pytest.raises(ConfigError, match="no column 'images'"):
+        list(read_any(path, tmp_path / "images"))
+
+
+def test_lines_that_are_no_rows(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, good(tmp_path))
+    path.write_text("{\n[1]\n" + path.read_text())
+    first, second, third = read_any(path, tmp_path / "images")
+    assert isinstance(first, BadRow)
+    assert isinstance(second, BadRow)
+    assert isinstance(third, Row)
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", "empty.jsonl", "text.parquet", "folder"])
+def test_what_is_no_data_set(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "text.parquet").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError):
+        list(read_any(tmp_path / name, tmp_path / "images"))
+
+
+def test_equal_images_are_stored_once(tmp_path: Path) -> None:
+    rows = [{"question": "?", "answer": "x", "image": {"bytes": png()}} for _ in range(3)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    list(read_any(tmp_path / "rows.parquet", tmp_path / "images"))
+    assert len(list((tmp_path / "images").iterdir())) == 1

@@ -1,0 +1,119 @@
+"""The difficulty filter: what is kept, what is dropped, and that nothing is answered twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agentic_vision.cli import app
+from agentic_vision.errors import ConfigError, PolicyError
+from agentic_vision.policy import Conversation, PromptStyle, Reply
+from agentic_vision.protocol import write
+from agentic_vision.rows import Row, read_rows
+from agentic_vision.training.data.difficulty import Measured, Verdict, chosen, measure, plot, summary
+from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
+from agentic_vision.visual_tokens import Family, family
+
+
+@pytest.mark.parametrize(
+    ("glance", "full", "verdict"),
+    [
+        (4, 4, Verdict.DIRECT),
+        (3, 0, Verdict.DIRECT),
+        (0, 4, Verdict.NEEDS_CALL),
+        (1, 3, Verdict.NEEDS_CALL),
+        (2, 4, Verdict.CHANCE),
+        (0, 2, Verdict.CHANCE),
+        (1, 1, Verdict.UNANSWERED),
+    ],
+)
+def test_verdicts(glance: int, full: int, verdict: Verdict) -> None:
+    assert Measured("a", 4, glance, full).verdict() is verdict
+
+
+class Sighted:
+    """Answers right from as many visual tokens as the question says; fails after `lives` answers."""
+
+    family: Family = family("pocket")
+    style = PromptStyle.COMPACT
+
+    def __init__(self, lives: int = 10**9) -> None:
+        self.asked = 0
+        self.lives = lives
+
+    async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        self.asked += 1
+        if self.asked > self.lives:
+            raise PolicyError("the endpoint is down")
+        assert seed is not None
+        seen = sum(self.family.tokens(part.view.size) for part in conversation.images)
+        needed = int(conversation.messages[-1].text)
+        return Reply(text=write(answer="yes" if seen >= needed else f"no {seed}"))
+
+    def forget(self, conversation_id: str) -> None:
+        pass
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Row]:
+    drawn = read_rows(write_pocket_vqa(tmp_path / "drawn", 6, 1).parent)
+    full = [Sighted.family.tokens(Sighted.family.full((256, 256)))] * 6
+    needs = [1, 1, full[0] // 2, full[0] // 2, 10**6, 10**6]
+    return [
+        row.model_copy(update={"question": str(need), "answer": "yes"}) for row, need in zip(drawn, needs, strict=True)
+    ]
+
+
+def test_it_keeps_what_teaches_when_to_look(rows: list[Row], tmp_path: Path) -> None:
+    measured = measure(rows, Sighted(), tmp_path, n=2)
+    assert [one.verdict() for one in measured[:2]] == [Verdict.DIRECT] * 2
+    assert [one.verdict() for one in measured[4:]] == [Verdict.UNANSWERED] * 2
+    assert summary(measured)["unanswered"] == 2
+    kept = chosen(rows, measured, calls=None)
+    assert [row.id for row, _ in kept[:2]] == [rows[0].id, rows[1].id]
+    assert rows[4].id not in {row.id for row, _ in kept}
+
+
+def test_it_goes_on_where_it_broke_off(rows: list[Row], tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="run this again"):
+        measure(rows[:1] * 1 + rows[1:], Sighted(lives=30), tmp_path, n=16)  # 32 answers a question
+    with (tmp_path / "answers.jsonl").open("a") as out:
+        out.write('{"id": "x", "n"')  # a kill in the middle of a line
+    whole = Sighted()
+    first = measure(rows[:3], whole, tmp_path, n=1)
+    again = Sighted()
+    assert measure(rows[:3], again, tmp_path, n=1) == first
+    assert again.asked == 0
+    measure(rows, again, tmp_path, n=1)
+    assert again.asked == 3 * 2
+
+
+def test_the_asked_share_of_calls() -> None:
+    rows = [Row(id=str(n), images=("x",), question="?", answer="x") for n in range(12)]
+    measured = [Measured(str(n), 1, glance=int(n < 9), full=1) for n in range(12)]  # 9 direct, 3 in need of a call
+    kept = chosen(rows, measured, calls=0.25)
+    assert [verdict for _, verdict in kept].count(Verdict.NEEDS_CALL) == 3
+    assert len(kept) == 12
+    assert [verdict for _, verdict in chosen(rows, measured, calls=0.5)].count(Verdict.DIRECT) == 3
+    assert chosen(rows, measured, calls=0.5) == chosen(rows, measured, calls=0.5)
+    with pytest.raises(ConfigError, match="share"):
+        chosen(rows, measured, calls=2)
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    path = plot([Measured("a", 4, 4, 4), Measured("b", 4, 0, 4)], tmp_path / "shares.png")
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_command_on_the_embedded_policy(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_pocket_vqa(tmp_path / "pocket", 8, 5)
+    arguments = ["data", "difficulty", str(tmp_path / "pocket"), str(tmp_path / "out"), "--n", "2", "--json"]
+    told = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert told["rows"] == 8 == sum(told[verdict.value] for verdict in Verdict)
+    assert (tmp_path / "out" / "shares.png").is_file()
+    kept = read_rows(tmp_path / "out")
+    assert len(kept) == told["kept"]

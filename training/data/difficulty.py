@@ -1,0 +1,186 @@
+"""Which questions need a look, and which do not? The filter of VisionThink (arXiv 2507.13348, section 3.5).
+
+Every question is answered n times at the glance and n times at full resolution. What full resolution answers and the
+glance does not needs a call; what the glance answers does not; what neither answers, or is answered by chance, is
+dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from agentic_vision import VisionAgent
+from agentic_vision.errors import ConfigError, PolicyError
+from agentic_vision.messages import StopReason, Trajectory
+from agentic_vision.policy import Policy
+from agentic_vision.rows import Row
+from agentic_vision.scores import normalised
+
+from ..rewards.reward import Group, Reward
+
+AT_ONCE = 64  # questions in flight
+
+
+class Verdict(StrEnum):
+    """What a question is good for."""
+
+    NEEDS_CALL = "needs a call"
+    DIRECT = "direct"
+    UNANSWERED = "unanswered"
+    CHANCE = "by chance"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How many of `n` answers were right, at the glance and at full resolution."""
+
+    id: str
+    n: int
+    glance: int
+    full: int
+
+    def verdict(self, sure: float = 0.75) -> Verdict:
+        """`sure`: the share of right answers from which a question counts as answered, and 1 less it as not."""
+        glance, full = self.glance / self.n, self.full / self.n
+        if glance >= sure:
+            return Verdict.DIRECT
+        if full >= sure and glance <= 1 - sure:
+            return Verdict.NEEDS_CALL
+        return Verdict.UNANSWERED if max(glance, full) <= 1 - sure else Verdict.CHANCE
+
+
+def measure(
+    rows: Sequence[Row],
+    policy: Policy,
+    folder: Path,
+    *,
+    n: int = 8,
+    glance: float = 0.25,
+    accuracy: Reward | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Measured]:
+    """Answers every row n times either way; what `folder`/answers.jsonl holds already is not asked again.
+
+    `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. Raises `PolicyError` where the
+    policy fails: what was measured is kept.
+    """
+    if n < 1:
+        raise ConfigError(f"n is {n}: ask every question once or more")
+    log = folder / "answers.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {one.id: one for one in _read(log) if one.n == n}
+    todo = [row for row in rows if row.id not in known]
+    agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
+    if progress:
+        progress(len(rows) - len(todo), len(rows))
+    with log.open("a", encoding="utf-8") as out:
+        for start in range(0, len(todo), max(1, AT_ONCE // (2 * n))):
+            chosen = todo[start : start + max(1, AT_ONCE // (2 * n))]
+            for one in asyncio.run(_measured(chosen, agents, n, seed, accuracy)):
+                known[one.id] = one
+                out.write(json.dumps(vars(one)) + "\n")
+            out.flush()
+            if progress:
+                progress(len(rows) - len(todo) + start + len(chosen), len(rows))
+    return [known[row.id] for row in rows]
+
+
+async def _measured(
+    rows: Sequence[Row], agents: Sequence[VisionAgent], n: int, seed: int, accuracy: Reward | None
+) -> list[Measured]:
+    async def one(row: Row) -> Measured:
+        asked = [agent.aask(list(row.images), row.question, seed=seed + k) for agent in agents for k in range(n)]
+        answers = [result.trajectory for result in await asyncio.gather(*asked)]
+        failed = next((t for t in answers if t.stop_reason is StopReason.POLICY_FAILED), None)
+        if failed is not None:
+            raise PolicyError(f"{row.id}: {failed.detail}; what was measured is kept: run this again to go on")
+        right = await _right(row, answers, accuracy)
+        return Measured(row.id, n, glance=sum(right[:n]), full=sum(right[n:]))
+
+    return list(await asyncio.gather(*map(one, rows)))
+
+
+async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> list[bool]:
+    if accuracy is None:
+        return [normalised(answer.answer) == normalised(row.answer) and bool(answer.answer) for answer in answers]
+    scores = await accuracy.score(Group(answers, row.answer, row.model_dump(mode="json")))
+    return [total is not None and total > 0.5 for total in scores.totals]
+
+
+def chosen(
+    rows: Sequence[Row], measured: Sequence[Measured], *, calls: float | None = 0.5, sure: float = 0.75, seed: int = 0
+) -> list[tuple[Row, Verdict]]:
+    """The rows worth training on, a share of `calls` of them in need of a call (None: as many as there are)."""
+    verdicts = {one.id: one.verdict(sure) for one in measured}
+    needing = [row for row in rows if verdicts[row.id] is Verdict.NEEDS_CALL]
+    direct = [row for row in rows if verdicts[row.id] is Verdict.DIRECT]
+    if calls is not None:
+        if not 0 <= calls <= 1:
+            raise ConfigError(f"calls is {calls}: give a share from 0 to 1")
+        most = min(
+            len(needing) / calls if calls else len(direct), len(direct) / (1 - calls) if calls < 1 else len(needing)
+        )
+        dice = random.Random(seed)
+        needing = dice.sample(needing, min(len(needing), round(most * calls)))
+        direct = dice.sample(direct, min(len(direct), round(most * (1 - calls))))
+    kept = {row.id for row in (*needing, *direct)}
+    return [(row, verdicts[row.id]) for row in rows if row.id in kept]
+
+
+def summary(measured: Sequence[Measured], sure: float = 0.75) -> dict[str, Any]:
+    """Counts by verdict."""
+    found = Counter(one.verdict(sure) for one in measured)
+    return {verdict.value: found[verdict] for verdict in Verdict}
+
+
+def plot(measured: Sequence[Measured], path: Path, sure: float = 0.75) -> Path:
+    """A PNG: how many questions of each verdict, and where they lie between glance and full resolution."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError.missing_extra("eval", "The plot") from error
+    colours = dict(zip(Verdict, ("#e8590c", "#3273f6", "#8a93a3", "#d9dde3"), strict=True))
+    figure = Figure(figsize=(9.6, 4.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    bars, map_ = figure.subplots(1, 2, width_ratios=(1, 1.15))
+    counts = summary(measured, sure)
+    drawn = bars.barh(list(counts)[::-1], list(counts.values())[::-1], color=[colours[v] for v in Verdict][::-1])
+    shares = [f" {count} ({count / max(1, len(measured)):.0%})" for count in list(counts.values())[::-1]]
+    bars.bar_label(drawn, shares, fontsize=9)
+    bars.set_xlim(0, 1.25 * max(1, *counts.values()))
+    bars.set_title(f"{len(measured)} questions", loc="left", fontsize=10.5)
+    bars.spines[["top", "right"]].set_visible(False)
+    places = Counter((one.glance / one.n, one.full / one.n, one.verdict(sure)) for one in measured)
+    for (glance, full, verdict), count in places.items():
+        size = 14 + 900 * count / len(measured)
+        map_.scatter(glance, full, s=size, color=colours[verdict], alpha=0.85, linewidths=0)
+    map_.set(xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), xlabel="right at the glance", ylabel="right at full resolution")
+    map_.set_title("Share of right answers", loc="left", fontsize=10.5)
+    map_.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def _read(log: Path) -> list[Measured]:
+    """What was measured before; a line that a kill cut short is taken off."""
+    if not log.exists():
+        return []
+    whole = log.read_bytes()
+    kept = whole[: whole.rfind(b"\n") + 1]
+    if len(kept) < len(whole):
+        log.write_bytes(kept)
+    try:
+        return [Measured(**json.loads(line)) for line in kept.splitlines()]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{log} holds lines that are no measurements: give a fresh folder") from error
