@@ -5,6 +5,7 @@ A run that was interrupted, in whatever way, goes on from its last checkpoint wh
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
 from agentic_vision.errors import AgenticVisionError, ConfigError
@@ -171,7 +171,7 @@ def _lines(path: Path, process: subprocess.Popen[bytes]) -> Iterator[tuple[int, 
             whole = new[: new.rfind(b"\n") + 1]
             read += len(whole)
             for line in whole.splitlines():
-                said = orjson.loads(line)
+                said = json.loads(line)
                 found = step_figures(said["data"])
                 if "reward" in found:  # validation before the first step has a line of its own
                     yield int(said["step"]), found

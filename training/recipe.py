@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agentic_vision.errors import ConfigError
 from agentic_vision.policy import PromptStyle
 
+from .imports import absolute
+
 RECIPES = Path(__file__).parent / "recipes"
 
 Target = dict[str, Any]
@@ -118,7 +120,18 @@ def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
         raise ConfigError(f"the recipe {path.stem} cannot have {where}: {first['msg'].lower()}") from error
     if (recipe.pocket is None) == (recipe.files is None):
         raise ConfigError(f"the recipe {path.stem} needs data: either pocket or files")
-    return recipe
+    return _findable(recipe)
+
+
+def _findable(recipe: Recipe) -> Recipe:
+    """The recipe with files by their absolute paths: other processes work in other folders."""
+    tools = tuple(absolute(tool) if ":" in tool else tool for tool in recipe.agent.tools)
+    changed: dict[str, Any] = {"agent": recipe.agent.model_copy(update={"tools": tools})}
+    for name in ("reward", "side"):
+        target = getattr(recipe, name)
+        if target and isinstance(target.get("target"), str):
+            changed[name] = {**target, "target": absolute(target["target"])}
+    return recipe.model_copy(update=changed)
 
 
 def _change(said: dict[str, Any], change: str) -> None:

@@ -15,6 +15,7 @@ from agentic_vision.errors import ConfigError
 
 train = typer.Typer(add_completion=False)
 curves = typer.Typer(add_completion=False)
+sweep = typer.Typer(add_completion=False)
 
 TOLD = ("reward", "accuracy", "call_ratio_fine", "call_ratio_coarse", "visual_tokens_ratio")
 
@@ -79,6 +80,34 @@ def curves_command(
 
     path = draw_curves(runs, out)
     typer.echo(json.dumps({"png": str(path)}) if as_json else str(path))
+
+
+@sweep.command()
+def sweep_command(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name, or a .yaml of your own.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings to change in all of its runs.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The folder of its runs.")] = Path("sweep"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train several variants of a recipe, with several seeds each, and draw them side by side.
+
+    Example: agentic-vision sweep figure_3a --out figure_3a/
+    """
+    from . import sweep as sweeps
+
+    plan = sweeps.read(name)
+    runs = plan.runs(out, changes or [])
+    with _progress(as_json) as progress:
+        tasks = {at: progress.add_task(str(at.relative_to(out)), total=one.steps, told="") for at, one in runs.items()}
+        picture = sweeps.run_sweep(
+            plan,
+            out,
+            changes or [],
+            lambda at, step, figures: progress.update(tasks[at], completed=step, told=_told(figures)),
+        )
+    typer.echo(json.dumps({"png": str(picture), "runs": [str(at) for at in runs]}) if as_json else str(picture))
 
 
 def _list(recipes: Any, as_json: bool) -> None:
