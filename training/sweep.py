@@ -7,6 +7,7 @@ is resumed as its runs are: run the same command again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -75,7 +76,7 @@ def run_sweep(
     runs = sweep.runs(out, changes)
     picture = out / "curves.png"
     for folder, plan in runs.items():
-        launch(plan, folder, (lambda step, line, at=folder: report(at, step, line)) if report else None)
+        launch(plan, folder, partial(report, folder) if report else None)
         begun = [out / name for name in sweep.variants if (out / name).is_dir()]
         draw_curves(begun, picture)
     return picture

@@ -7,6 +7,7 @@ What the agent did goes with the tokens, as `extra_fields["trajectory"]`: the ve
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,12 @@ from agentic_vision.visual_tokens import Family, family
 
 from ..imports import load
 from ..recipe import AgentSettings
+from .alignment import disagreement
 from .rollout import RolloutPolicy
+
+CHECKED = 8  # trajectories of every process, the first ones, whose tokens, images and mask are checked
+
+_taken = itertools.count()
 
 
 class Settings(AgentSettings):
@@ -68,6 +74,11 @@ class VisionAgentLoop(AgentLoopBase):
         record = policy.take(trajectory.id)
         if trajectory.stop_reason is StopReason.POLICY_FAILED or not record.mask:
             raise RuntimeError(f"{facts.get('id')}: {trajectory.detail or trajectory.stop_reason}")
+        if next(_taken) < CHECKED:
+            turns = [turn.text for turn in trajectory.turns]
+            found = disagreement(record, policy.encoder, policy.family, self.processor, turns)
+            if found is not None:
+                raise RuntimeError(f"{facts.get('id')}: what was sampled is not what would be trained on: {found}")
         steps = [step for step in record.steps if step is not None]
         return AgentLoopOutput(
             prompt_ids=record.ids[: record.prompt],
