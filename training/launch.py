@@ -130,6 +130,7 @@ def environment(recipe: Recipe, log: Path) -> dict[str, str]:
             "VERL_USE_EXTERNAL_MODULES": "agentic_vision.training.verl.cpu",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "OMP_WAIT_POLICY": "passive",  # processes take turns: who waits must not spin
+            "MALLOC_ARENA_MAX": "2",  # caches of every length come and go: many arenas would each keep their own waste
         }
     return env
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
-import torch
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import index_select_tensor_dict, maybe_fix_3d_position_ids
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from .platform import NAME
+from .platform import NAME, use_all_cores
 
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device=NAME)
@@ -20,8 +18,7 @@ class CpuEngine(FSDPEngineWithLMHead):
     """The engine of the actor and of the reference policy."""
 
     def initialize(self) -> None:
-        # Ray allows an actor one thread; training, log-probabilities and rollout take turns on the machine.
-        torch.set_num_threads(int(os.environ.get("AGENTIC_VISION_THREADS", os.cpu_count() or 1)))
+        use_all_cores()
         super().initialize()
 
     def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:

@@ -138,3 +138,8 @@ def start_process_group() -> None:
             world_size=int(os.environ.get("WORLD_SIZE", 1)),
             init_method=os.environ.get("DIST_INIT_METHOD"),
         )
+
+
+def use_all_cores() -> None:
+    """Lets this process compute with all cores: Ray allows an actor one thread, but verl's phases take turns."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -22,6 +22,7 @@ from agentic_vision.policies.decoding import decoder_for
 from agentic_vision.policies.encoding import encoder_for
 
 from .generation import Generated, Sampling, TokenGenerator, TokenTask
+from .platform import use_all_cores
 
 Weights = dict[str, torch.Tensor]
 
@@ -36,7 +37,7 @@ class CpuServer:
     def __init__(self, config: Any, model_config: Any) -> None:
         from transformers import AutoModelForImageTextToText
 
-        torch.set_num_threads(int(os.environ.get("AGENTIC_VISION_THREADS", os.cpu_count() or 1)))
+        use_all_cores()
         model_config = omega_conf_to_dataclass(model_config)
         if model_config.processor is None:
             raise PolicyError(
@@ -85,27 +86,11 @@ class CpuServer:
         self._generator.clear()
         self._steps = global_steps
 
-    async def peak_bytes(self) -> int:
-        """The most memory that this process has had."""
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
     async def sleep(self) -> None:
         """There is no GPU memory to give back."""
 
     async def wake_up(self) -> None:
         """See `sleep`."""
-
-    async def clear_kv_cache(self) -> None:
-        self._generator.clear()
-
-    async def abort_all_requests(self, reject_request: bool = False) -> dict[str, Any]:  # noqa: ARG002
-        """In synchronous training nothing is under way when verl asks for this."""
-        return {"aborted_count": 0, "request_ids": []}
-
-    async def resume_generation(self) -> None:
-        """See `abort_all_requests`."""
 
 
 class CpuReplica(RolloutReplica):
