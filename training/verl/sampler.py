@@ -143,14 +143,19 @@ def _nth(scores: Scores, n: int) -> Scores:
 
 
 def _only(batch: KVBatchMeta, kept: set[str], partition_id: str) -> KVBatchMeta:
-    """`batch` without the trajectories that do not count; at least one stays, for verl cannot train on none."""
-    going = [key for key in batch.keys if key not in kept]
-    if len(going) == len(batch.keys):
-        going = going[1:]  # its reward is the 0 that it came with: alone in its group it has no advantage
+    """`batch` without the trajectories that do not count; at least one stays, for verl cannot train on none.
+
+    verl 0.9.1 breaks on a batch whose rows are all of one length (its issue 7899): one of them then goes as well, and
+    verl fills its place with a row of padding.
+    """
+    staying = [n for n, key in enumerate(batch.keys) if key in kept]
+    staying = staying or [0]  # its reward is the 0 that it came with: alone in its group it has no advantage
+    if partition_id != "val" and len(staying) > 1 and len({batch.tags[n]["seq_len"] for n in staying}) == 1:
+        staying.pop()
+    going = [key for n, key in enumerate(batch.keys) if n not in set(staying)]
     if not going:
         return batch
     tq.kv_clear(keys=going, partition_id=partition_id)
-    staying = [n for n, key in enumerate(batch.keys) if key not in set(going)]
     return KVBatchMeta(
         partition_id=partition_id, keys=[batch.keys[n] for n in staying], tags=[batch.tags[n] for n in staying]
     )
