@@ -22,6 +22,7 @@ from agentic_vision.training import (
     FormatReward,
     FunctionReward,
     Group,
+    VisualBudget,
     VisualCost,
 )
 
@@ -276,3 +277,39 @@ def test_rewards_need_neither_torch_nor_verl():
         "loaded = {'torch', 'transformers', 'verl', 'ray', 'openai'} & set(sys.modules); assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_visual_cost_beyond_what_is_free() -> None:
+    assert totals(VisualCost(free=0.5), group(trajectory("1"), trajectory("1", tokens=125))) == (0.0, 0.75)
+    with pytest.raises(ConfigError, match="free is -1"):
+        VisualCost(free=-1)
+
+
+class TestVisualBudget:
+    """The price of visual tokens follows what was spent."""
+
+    def test_it_is_charged_before_it_changes(self) -> None:
+        budget = VisualBudget(0.5, price=2.0, rate=0.1)
+        dear = group(trajectory("1", tokens=100), trajectory("1", tokens=50))  # 1/4 too much in the mean
+        assert totals(budget, dear) == (2.0, 1.0)
+        assert budget.price == pytest.approx(2.025)
+        cheap = group(trajectory("1", tokens=25), trajectory("1", tokens=25))
+        assert totals(budget, cheap) == pytest.approx((0.50625, 0.50625))
+        assert budget.price == pytest.approx(2.0)
+
+    def test_it_never_pays_for_looking(self) -> None:
+        budget = VisualBudget(0.9, price=0.01, rate=1.0)
+        totals(budget, group(trajectory("1", tokens=25)))
+        assert budget.price == 0.0
+
+    def test_of_a_policy_that_answers_at_random_it_makes_one_that_keeps_to_the_budget(self) -> None:
+        budget, share = VisualBudget(0.4, rate=0.5), 1.0
+        for _ in range(400):  # who pays more than it gets (here: 1/2 for full resolution) calls less
+            spent = [100 if n < share * 10 else 25 for n in range(10)]
+            totals(budget, group(*(trajectory("1", tokens=tokens) for tokens in spent)))
+            share = min(max(share + 0.1 * (0.5 - 0.75 * budget.price), 0.0), 1.0)
+        assert sum(spent) / 1000 == pytest.approx(0.4, abs=0.16)
+
+    def test_settings_that_cannot_be(self) -> None:
+        with pytest.raises(ConfigError, match="above 0"):
+            VisualBudget(0.0)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .rewards import Part as Part
     from .rewards import Reward as Reward
     from .rewards import Scores as Scores
+    from .rewards import VisualBudget as VisualBudget
     from .rewards import VisualCost as VisualCost
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Part",
     "Reward",
     "Scores",
+    "VisualBudget",
     "VisualCost",
 ]
 

@@ -15,6 +15,7 @@ from ..rewards.call_ratio import CallRatioPenalty
 from ..rewards.format import FormatReward
 from ..rewards.judge import JudgeReward
 from ..rewards.reward import Part, Reward
+from ..rewards.visual_budget import VisualBudget
 from ..rewards.visual_cost import VisualCost
 
 
@@ -46,6 +47,11 @@ def thrifty(
     accuracy = _accuracy(judge)
     penalty = CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight)
     return accuracy - penalty - dear * VisualCost(free=free)
+
+
+def within_budget(budget: float = 0.33, price: float = 1.0, rate: float = 0.1, judge: str | None = None) -> Reward:
+    """Accuracy, at a price of visual tokens that keeps their mean to `budget` of those of full resolution."""
+    return _accuracy(judge) - VisualBudget(budget, price, rate)
 
 
 def exact() -> Reward:

@@ -6,6 +6,7 @@ from .format import FormatReward
 from .function import FunctionReward
 from .judge import JudgeReward
 from .reward import Group, Part, Reward, Scores, Scoring
+from .visual_budget import VisualBudget
 from .visual_cost import VisualCost
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Reward",
     "Scores",
     "Scoring",
+    "VisualBudget",
     "VisualCost",
 ]
