@@ -129,6 +129,13 @@ class Part(Reward):
 
     name: str
 
+    def memory(self) -> float | None:
+        """What it has learnt from the groups that it scored, for a run that is resumed; None for nothing."""
+        return None
+
+    def remember(self, memory: float) -> None:
+        """Goes on from a `memory`."""
+
 
 class Scoring:
     """One group being scored by one reward: everything in it is asked once, whoever needs its values."""
@@ -138,7 +145,7 @@ class Scoring:
         self.failures: dict[str, str] = {}
         self._asked: dict[Reward, asyncio.Task[Values]] = {}
         self._names: dict[Part, str] = {}
-        for part in _parts(reward):
+        for part in parts_of(reward):
             self._name(part)
 
     @property
@@ -235,12 +242,12 @@ def as_reward(value: Any) -> Reward:
     raise ConfigError(f"{value!r} is no reward: give a reward object, a finite number or a function")
 
 
-def _parts(reward: Reward) -> Iterator[Part]:
+def parts_of(reward: Reward) -> Iterator[Part]:
     """The named rewards in `reward`, from left to right, one that stands in several places each time."""
     if isinstance(reward, Part):
         yield reward
     for needed in reward.needs:
-        yield from _parts(needed)
+        yield from parts_of(needed)
 
 
 def _checked(values: Sequence[float | None], n: int) -> Values:

@@ -34,6 +34,12 @@ class VisualBudget(Part):
         self.budget, self.price, self.rate, self.most = budget, price, rate, most
         self._ratio = VisualCost()
 
+    def memory(self) -> float:
+        return self.price
+
+    def remember(self, memory: float) -> None:
+        self.price = memory
+
     async def values(self, scoring: Scoring) -> Sequence[float | None]:
         ratios = await self._ratio.values(scoring)
         known = [ratio for ratio in ratios if ratio is not None]

@@ -26,6 +26,7 @@ def common(recipe: Recipe, run: Path, model: Path | str) -> dict[str, Any]:
         "side": recipe.side,
         "drop_alike": recipe.drop_alike,
         "by_length": recipe.device == "cpu",
+        "memory": str(run / "rewards.jsonl"),
     }
     return {
         "data": {

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import transfer_queue as tq
@@ -23,9 +24,10 @@ from agentic_vision.errors import ConfigError
 from agentic_vision.messages import Trajectory
 
 from ..imports import made
-from ..rewards.reward import Group, Reward, Scores, as_reward
+from ..rewards.reward import Group, Reward, Scores, as_reward, parts_of
 from . import advantages as advantages
 from .figures import figures
+from .memory import Memory
 
 POLL_SECONDS = 0.05
 
@@ -47,11 +49,18 @@ class GroupRewardSampler(ReplayBuffer):
         self._side: Reward | None = as_reward(made(side)) if side else None
         self._drop_alike = bool(sampler_kwargs.get("drop_alike", False))
         self._by_length = bool(sampler_kwargs.get("by_length", False))
+        parts = [part for reward in (self._reward, self._side) if reward for part in parts_of(reward)]
+        self._memory = Memory(Path(sampler_kwargs["memory"]), parts) if "memory" in sampler_kwargs else None
+        self._begun = False
         self._loop = _background_loop()
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """A batch of complete groups with their rewards, and the figures of the step."""
         begun = time.perf_counter()
+        training = partition_id == "train"
+        if self._memory and training and not self._begun:
+            self._memory.restore(global_steps)
+            self._begun = True
         under_way: dict[str, Future[_Scored]] = {}
         while True:
             self._sync_metadata_from_transfer_queue()
@@ -72,6 +81,8 @@ class GroupRewardSampler(ReplayBuffer):
         metrics["agentic/failed_groups"] = len(chosen & self.failure_keys[partition_id]) / batch_size
         metrics["agentic/seconds_rollout"] = rolled_out - begun
         metrics["agentic/seconds_reward"] = time.perf_counter() - rolled_out
+        if self._memory and training:
+            self._memory.note(global_steps)
         batch = _only(batch, kept, partition_id)
         if self._by_length:
             batch.reorder(sorted(range(len(batch.keys)), key=lambda n: batch.tags[n]["seq_len"]))
