@@ -13,7 +13,17 @@ pytest.importorskip("verl")
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, get_adv_estimator_fn
 
 from agentic_vision.training.verl import advantages
-from agentic_vision.training.verl.advantages import channels, dtpo, gdpo_channels, hdpo, normalised, place, tool_tokens
+from agentic_vision.training.verl.advantages import (
+    channels,
+    dtpo,
+    fork,
+    gdpo_channels,
+    hdpo,
+    normalised,
+    place,
+    tool_tokens,
+)
+from agentic_vision.training.verl.fork import forks
 
 # Two groups. In the first: a direct answer, two that called (an observation of two tokens between their turns), and a
 # direct one. Outcomes 1, 1, 0, 0; side channel as each test says. In the second: one alone.
@@ -57,9 +67,10 @@ def close(found: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) -> Non
 
 def test_both_channels_travel_in_one_tensor() -> None:
     sides = (0.25, -1.0, 2.0, 0.0, 0.5)
-    outcome, side = channels(rewards(*sides))
+    outcome, side, at = channels(rewards(*sides), MASK)
     assert outcome.tolist() == list(OUTCOMES)
     assert side.tolist() == list(sides)
+    assert at.argmax(dim=1).tolist() == [0] * 5
     assert place(1.0, None, 1).tolist() == [1.0]  # with one channel a single token will do
 
 
@@ -90,6 +101,28 @@ class TestDtpo:
         torch.testing.assert_close(found, 2 * BY_OUTCOME.float(), atol=1e-5, rtol=0)
 
 
+class TestFork:
+    def test_the_worth_of_an_action_falls_on_the_token_that_decided(self) -> None:
+        rows = torch.zeros(MASK.shape)
+        places = (1, 0, 0, 1, 1)
+        for n, (worth, at, length) in enumerate(zip((0.0, 1.0, 1.0, 0.0, 5.0), places, LENGTHS, strict=True)):
+            rows[n, :length] = place(OUTCOMES[n], worth, length, at)
+        wanted = BY_OUTCOME.clone()
+        for n, (sign, at) in enumerate(zip((-1, 1, 1, -1), places, strict=False)):
+            wanted[n, at] += sign * 10 * UP
+        torch.testing.assert_close(fork(rows, MASK, INDEX)[0], wanted, atol=1e-3, rtol=0)
+
+    def test_it_is_found_in_the_tokens(self) -> None:
+        think, close = [7, 8], [9]
+        direct, other = [*think, 1, *close], [*think, 1, 2, *close]
+        call = [*think, 3, 4, 5]
+        assert forks([direct, other, call], [False, False, True]) == [2, 2, 2]
+        assert forks([direct, other], [False, False]) == [0, 0]
+        # One that began like a call, and then answered: it decided later.
+        assert forks([direct, call, [*think, 3, 1]], [False, True, False]) == [2, 3, 3]
+        assert forks([[7], [7, 8]], [False, True]) == [0, 1]
+
+
 class TestHdpo:
     def test_efficiency_counts_among_the_correct_alone(self) -> None:
         # Correct: the first two, with 1 and 1/2 (Metis: 1 / (calls + 1)); mean 3/4, deviation sqrt(1/8).
@@ -115,6 +148,6 @@ def test_a_group_that_is_alike_teaches_nothing() -> None:
     assert normalised(torch.ones(3), np.array(["a"] * 3)).tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("name", ["dtpo", "hdpo", "gdpo_channels"])
+@pytest.mark.parametrize("name", ["dtpo", "hdpo", "gdpo_channels", "fork"])
 def test_verl_knows_them_by_name(name: str) -> None:
     assert get_adv_estimator_fn(name) is getattr(advantages, name)

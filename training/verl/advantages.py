@@ -1,10 +1,11 @@
 """Advantages of two channels: what a trajectory earned by its outcome, and beside it what its tool use was worth.
 
 verl hands an estimator token-level rewards, so both channels travel in them: the outcome on the last token of the
-response, the side channel (`side` of a recipe) on its first. Estimators take the weights of outcome and side from
-`algorithm.gdpo_reward_weights`, which verl has for the same purpose. All of them leave masked tokens at 0.
+response, which is the template's, the side channel (`side` of a recipe) on a token of the model's: where the trajectory
+decided (`fork.py`). Estimators take the weights of outcome and side from `algorithm.gdpo_reward_weights`, which verl
+has for the same purpose. All of them leave masked tokens at 0.
 
-Importing this module registers `dtpo`, `hdpo` and `gdpo_channels` with verl (`algorithm.adv_estimator`).
+Importing this module registers `dtpo`, `hdpo`, `gdpo_channels` and `fork` with verl (`algorithm.adv_estimator`).
 """
 
 from __future__ import annotations
@@ -21,21 +22,27 @@ EPSILON = 1e-6
 Advantages = tuple[torch.Tensor, torch.Tensor]
 
 
-def place(total: float, side: float | None, length: int) -> torch.Tensor:
-    """Token-level rewards (length,) of one response: the outcome on its last token, the side channel on its first.
+OFFSET = 64.0
+"""Added to the side channel, so that its place is seen where it is 0."""
 
-    With a side channel a response has at least two tokens: a sampled one, and what the template closes it with.
+
+def place(total: float, side: float | None, length: int, at: int = 0) -> torch.Tensor:
+    """Token-level rewards (length,) of one response: the outcome on its last token, the side channel on token `at`.
+
+    With a side channel the last token is the template's, which closes a turn, and `at` is one of the model's.
     """
     rewards = torch.zeros(length)
     rewards[-1] += total
     if side is not None:
-        rewards[0] += side
+        rewards[at] += side + OFFSET
     return rewards
 
 
-def channels(rewards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outcome and side channel (each: rows) of token-level rewards (rows x tokens), as `place` put them."""
-    return rewards[:, 1:].sum(dim=1), rewards[:, 0]
+def channels(rewards: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Outcome and side channel (each: rows) of token-level rewards (rows x tokens), and the latter's place (0 or 1)."""
+    behind = rewards * (mask.flip(1).cumsum(1).flip(1) == 0)  # what comes after the model's last token
+    at = (rewards * mask != 0).to(rewards.dtype)
+    return behind.sum(dim=1), (rewards * mask).sum(dim=1) - OFFSET * at.sum(dim=1), at
 
 
 @register_adv_est("dtpo")
@@ -48,7 +55,7 @@ def dtpo(
     token of the last turn the outcome's alone. Both are normalised in the group, the tool reward among those of its
     trajectories that called.
     """
-    outcome, tool = channels(token_level_rewards)
+    outcome, tool, _ = channels(token_level_rewards, response_mask)
     weights = _weights(config, side=0.3)
     calling = tool_tokens(response_mask)
     by_outcome = weights[0] * normalised(outcome, index)
@@ -66,7 +73,7 @@ def hdpo(
     The outcome is normalised among all trajectories of the group, efficiency among the correct ones alone (those above
     0): being quick is worth something to who is right. Weights there: 1 and 0.15.
     """
-    outcome, efficiency = channels(token_level_rewards)
+    outcome, efficiency, _ = channels(token_level_rewards, response_mask)
     weights = _weights(config, side=0.15)
     total = weights[0] * normalised(outcome, index) + weights[1] * normalised(efficiency, index, among=efficiency > 0)
     advantages = total[:, None] * response_mask
@@ -81,7 +88,7 @@ def gdpo_channels(
 
     verl's `gdpo` asks for columns that its trainer does not hand over; the computation is the same.
     """
-    outcome, side = channels(token_level_rewards)
+    outcome, side, _ = channels(token_level_rewards, response_mask)
     rows = len(outcome)
     return compute_gdpo_outcome_advantage(  # type: ignore[no-any-return]
         token_level_rewards=token_level_rewards,
@@ -91,6 +98,25 @@ def gdpo_channels(
         non_tensor_batch={"outcome": outcome.numpy(), "side": side.numpy()},
         batch={"prompts": torch.zeros(rows, 0), "attention_mask": torch.ones_like(response_mask)},
     )
+
+
+@register_adv_est("fork")
+def fork(
+    token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: np.ndarray, config: Any = None, **_: Any
+) -> Advantages:
+    """Credit where it was decided: the side channel is what the trajectory's way of acting was worth.
+
+    A call takes ten times the tokens of a direct answer, and whether to make it is settled by one of them. Spread over
+    all tokens, its credit drowns in that of the others; averaged over each trajectory's, the short one is paid more.
+    Here the token at which a trajectory parted from those of its group that acted otherwise gets the side channel's
+    advantage, weighted (10 where nothing else is said), and all tokens get the outcome's.
+    """
+    outcome, worth, at = channels(token_level_rewards, response_mask)
+    weights = _weights(config, side=10.0)
+    by_outcome = weights[0] * normalised(outcome, index)
+    by_worth = weights[1] * normalised(worth, index)
+    advantages = by_outcome[:, None] * response_mask + by_worth[:, None] * at
+    return advantages, advantages
 
 
 def normalised(values: torch.Tensor, index: np.ndarray, among: torch.Tensor | None = None) -> torch.Tensor:

@@ -24,9 +24,11 @@ from agentic_vision.errors import ConfigError
 from agentic_vision.messages import Trajectory
 
 from ..imports import made
+from ..rewards.call_ratio import called
 from ..rewards.reward import Group, Reward, Scores, as_reward, parts_of
 from . import advantages as advantages
 from .figures import figures
+from .fork import forks
 from .memory import Memory
 
 POLL_SECONDS = 0.05
@@ -92,7 +94,7 @@ class GroupRewardSampler(ReplayBuffer):
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _scored(self, keys: list[str], partition_id: str) -> _Scored:
-        fields = ["extra_fields", "extra_info", "reward_model", "response_mask"]
+        fields = ["extra_fields", "extra_info", "reward_model", "response_mask", "responses"]
         data = await asyncio.to_thread(tq.kv_batch_get, keys=keys, partition_id=partition_id, select_fields=fields)
         extra, info, truth = (_listed(data[name]) for name in fields[:3])
         lengths = [len(mask) for mask in data["response_mask"].unbind()]
@@ -100,7 +102,9 @@ class GroupRewardSampler(ReplayBuffer):
         group = Group(trajectories, truth[0]["ground_truth"], info[0])
         scores = await self._reward.score(group)
         side = (await self._side.score(group)).totals if self._side else (None,) * len(keys)
-        return _Scored(keys, extra, lengths, group, scores, side)
+        responses = [ids.tolist() for ids in data["responses"].unbind()]
+        decided = forks(responses, [called(one) for one in trajectories])
+        return _Scored(keys, extra, lengths, group, scores, side, decided)
 
     def _write(self, scored: Sequence[_Scored], partition_id: str, *, validating: bool) -> set[str]:
         """Puts the rewards where verl looks for them; the keys of the trajectories that count."""
@@ -118,7 +122,7 @@ class GroupRewardSampler(ReplayBuffer):
                     rows[key]["extra_fields"] = {**one.extra[n], "reward_extra_info": info}
                     kept.add(key)
                 elif total is not None and not idle and (self._side is None or side is not None):
-                    rows[key] = {"rm_scores": advantages.place(total, side, one.lengths[n])}
+                    rows[key] = {"rm_scores": advantages.place(total, side, one.lengths[n], one.decided[n])}
                     kept.add(key)
         if rows:
             fields = list_of_dict_to_tensordict(list(rows.values()))
@@ -137,9 +141,10 @@ class _Scored:
         group: Group,
         scores: Scores,
         side: Sequence[float | None],
+        decided: Sequence[int],
     ) -> None:
         self.keys, self.extra, self.lengths = keys, extra, lengths
-        self.group, self.scores, self.side = group, scores, side
+        self.group, self.scores, self.side, self.decided = group, scores, side, decided
 
     def facts(self, n: int) -> dict[str, float]:
         """What validation averages of one trajectory."""
