@@ -55,7 +55,7 @@ def dtpo(
     token of the last turn the outcome's alone. Both are normalised in the group, the tool reward among those of its
     trajectories that called.
     """
-    outcome, tool, _ = channels(token_level_rewards, response_mask)
+    outcome, tool = channels(token_level_rewards, response_mask)[:2]
     weights = _weights(config, side=0.3)
     calling = tool_tokens(response_mask)
     by_outcome = weights[0] * normalised(outcome, index)
@@ -73,7 +73,7 @@ def hdpo(
     The outcome is normalised among all trajectories of the group, efficiency among the correct ones alone (those above
     0): being quick is worth something to who is right. Weights there: 1 and 0.15.
     """
-    outcome, efficiency, _ = channels(token_level_rewards, response_mask)
+    outcome, efficiency = channels(token_level_rewards, response_mask)[:2]
     weights = _weights(config, side=0.15)
     total = weights[0] * normalised(outcome, index) + weights[1] * normalised(efficiency, index, among=efficiency > 0)
     advantages = total[:, None] * response_mask
@@ -88,7 +88,7 @@ def gdpo_channels(
 
     verl's `gdpo` asks for columns that its trainer does not hand over; the computation is the same.
     """
-    outcome, side, _ = channels(token_level_rewards, response_mask)
+    outcome, side = channels(token_level_rewards, response_mask)[:2]
     rows = len(outcome)
     return compute_gdpo_outcome_advantage(  # type: ignore[no-any-return]
         token_level_rewards=token_level_rewards,
