@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch.library import Library
+from torch import library as operators
 
 OPERATORS = ("nms", "qnms")
 
@@ -31,7 +31,7 @@ def declare_operators() -> Any:
     try:
         ctypes.CDLL(str(library))  # as torchvision itself does: what is loaded here has declared its operators
     except OSError:
-        declared: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        declared: Any = operators.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in OPERATORS:
             declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return declared  # kept alive by the cache: when it goes, so do its declarations
