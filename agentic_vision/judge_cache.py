@@ -8,10 +8,17 @@ import threading
 import time
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from .errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _WAIT = 30.0  # seconds for another process's write
+
+
+def shared_cache() -> Path:
+    """Where this user's verdicts are kept when no place is named: one file for all runs and evaluations."""
+    return user_cache_path("agentic_vision") / "verdicts.sqlite"
 
 
 class JudgeCache:

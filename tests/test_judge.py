@@ -316,3 +316,20 @@ def test_as_a_reward():
     assert scored.valid == (True, True, True, True, False)
     assert "1 or 0" in scored.failures["accuracy"]
     assert len(endpoint.requests) == 3 + ASKS
+
+
+def test_the_recipes_judge_is_asked_once_for_all_runs_of_a_user(tmp_path, monkeypatch):
+    from agentic_vision.training.recipes import rewards
+
+    endpoint = Endpoint("1")
+    with serving(endpoint) as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        for _ in ("one run", "the next"):
+            rewards._judge.cache_clear()
+            scores = asyncio.run(rewards.vision_think(weight=0, judge="judge").score(answers("It is 417")))
+            assert list(scores.totals) == [1.0]
+        rewards._judge.cache_clear()
+    assert len(endpoint.requests) == 1
+    assert (tmp_path / "agentic_vision" / "verdicts.sqlite").is_file()

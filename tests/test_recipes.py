@@ -16,6 +16,7 @@ from agentic_vision.errors import ConfigError
 from agentic_vision.training import recipe as recipes
 from agentic_vision.training.imports import absolute, load, made
 from agentic_vision.training.launch import compose_run, environment
+from agentic_vision.training.plans import names
 from agentic_vision.training.rewards import ExactMatch
 from agentic_vision.training.rewards.reward import as_reward
 
@@ -32,7 +33,7 @@ constant = ExactMatch()
 """
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", names(recipes.RECIPES))
 def test_verl_takes_every_recipe_that_ships(name: str, tmp_path: Path) -> None:
     plan = recipes.read(name)
     config, check = compose_run(plan, tmp_path)
@@ -147,7 +148,7 @@ class TestCommand:
 
     def test_list(self) -> None:
         found = json.loads(self.run("--list", "--json").stdout)
-        assert set(found) == set(recipes.names()) >= {"visionthink_7b", "crops_7b", "pocket_cpu", "pocket_smoke"}
+        assert set(found) == set(names(recipes.RECIPES)) >= {"visionthink_7b", "crops_7b", "pocket_cpu", "pocket_smoke"}
 
     def test_dry_run_prints_what_verl_gets(self) -> None:
         shown = self.run("pocket_smoke", "--dry-run", "learning_rate=0.5")

@@ -8,9 +8,10 @@ import pytest
 
 from agentic_vision.errors import ConfigError
 from agentic_vision.training import sweep as sweeps
+from agentic_vision.training.plans import names
 
 
-@pytest.mark.parametrize("name", sweeps.names())
+@pytest.mark.parametrize("name", names(sweeps.SWEEPS))
 def test_every_sweep_that_ships_is_made_of_recipes(name: str, tmp_path: Path) -> None:
     plan = sweeps.read(name)
     runs = plan.runs(tmp_path, ["steps=3"])

@@ -122,10 +122,11 @@ def difficulty(
     accuracy = None
     if judge is not None:
         from agentic_vision.judge import Judge
+        from agentic_vision.judge_cache import shared_cache
 
         from .rewards import JudgeReward
 
-        accuracy = JudgeReward(Judge(judge, cache=out / "verdicts.sqlite"))
+        accuracy = JudgeReward(Judge(judge, cache=shared_cache()))
     with Progress(transient=True, disable=as_json) as progress:
         task = progress.add_task("answering", total=len(rows))
         measured = filter_.measure(

@@ -14,6 +14,7 @@ from agentic_vision.errors import ConfigError
 from agentic_vision.policy import PromptStyle
 
 from .imports import absolute
+from .plans import read_plan
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -88,28 +89,15 @@ class Recipe(_Section):
     verl: dict[str, Any] = {}
 
 
-def names() -> list[str]:
-    """The recipes that ship."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
 def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
     """The recipe of this name or in this file, with `key=value` changes; keys of sections are dotted.
 
     Raises `ConfigError` for an unknown recipe, an unknown key, or a value that cannot be.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = RECIPES / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise ConfigError(f"there is no recipe {name_or_path!r}: choose from {', '.join(names())}, or give a .yaml")
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error}") from error
+    name, said = read_plan(RECIPES, name_or_path, "recipe")
     if not isinstance(said, dict):
-        raise ConfigError(f"{path} is no recipe: it holds no settings")
-    said.setdefault("name", path.stem)
+        raise ConfigError(f"{name_or_path} is no recipe: it holds no settings")
+    said.setdefault("name", name)
     for change in changes:
         _change(said, change)
     try:
@@ -117,9 +105,9 @@ def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"the recipe {path.stem} cannot have {where}: {first['msg'].lower()}") from error
+        raise ConfigError(f"the recipe {name} cannot have {where}: {first['msg'].lower()}") from error
     if (recipe.pocket is None) == (recipe.files is None):
-        raise ConfigError(f"the recipe {path.stem} needs data: either pocket or files")
+        raise ConfigError(f"the recipe {name} needs data: either pocket or files")
     return _findable(recipe)
 
 

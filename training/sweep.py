@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentic_vision.errors import ConfigError
@@ -18,6 +17,7 @@ from agentic_vision.errors import ConfigError
 from . import recipe as recipes
 from .curves import draw_curves
 from .launch import launch
+from .plans import read_plan
 from .recipe import Recipe
 from .run_folder import Figures
 
@@ -44,26 +44,15 @@ class Sweep(BaseModel):
         }
 
 
-def names() -> list[str]:
-    """The sweeps that ship."""
-    return sorted(path.stem for path in SWEEPS.glob("*.yaml"))
-
-
 def read(name_or_path: str) -> Sweep:
     """The sweep of this name or in this file. Raises `ConfigError` for an unknown or a broken one."""
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = SWEEPS / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise ConfigError(f"there is no sweep {name_or_path!r}: choose from {', '.join(names())}, or give a .yaml")
+    name, said = read_plan(SWEEPS, name_or_path, "sweep")
     try:
-        return Sweep.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the sweep {path}: {error}") from error
+        return Sweep.model_validate(said)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"the sweep {path.stem} cannot have {where}: {first['msg'].lower()}") from error
+        raise ConfigError(f"the sweep {name} cannot have {where}: {first['msg'].lower()}") from error
 
 
 def run_sweep(

@@ -40,12 +40,13 @@ def train_command(
     Example: agentic-vision train pocket_smoke --out run/
     """
     from . import recipe as recipes
+    from .plans import names
 
     if listed:
-        _list(recipes, as_json)
+        _list(as_json)
         return
     if recipe is None:
-        raise ConfigError(f"name a recipe: {', '.join(recipes.names())}")
+        raise ConfigError(f"name a recipe: {', '.join(names(recipes.RECIPES))}")
     plan = recipes.read(recipe, changes or ())
     if dry_run:
         _print_configuration(plan, out or Path("run"))
@@ -110,8 +111,11 @@ def sweep_command(
     typer.echo(json.dumps({"png": str(picture), "runs": [str(at) for at in runs]}) if as_json else str(picture))
 
 
-def _list(recipes: Any, as_json: bool) -> None:
-    found = {name: recipes.read(name).description for name in recipes.names()}
+def _list(as_json: bool) -> None:
+    from . import recipe as recipes
+    from .plans import names
+
+    found = {name: recipes.read(name).description for name in names(recipes.RECIPES)}
     if as_json:
         typer.echo(json.dumps(found))
         return

@@ -1,6 +1,7 @@
 """The rewards of the recipes, as functions of what a recipe may change.
 
 `judge`: the name of a model behind OPENAI_BASE_URL; without one, answers are right where they match exactly.
+What it said is remembered for all runs of this user.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from functools import cache
 from typing import Literal
 
 from agentic_vision.judge import Judge
+from agentic_vision.judge_cache import shared_cache
 
 from ..rewards.accuracy import ExactMatch
 from ..rewards.call_ratio import CallRatioPenalty
@@ -76,4 +78,4 @@ def _accuracy(judge: str | None) -> Part:
 @cache
 def _judge(model: str) -> Judge:
     """One for all: what several rewards ask is asked once."""
-    return Judge(model, cache="verdicts.sqlite")
+    return Judge(model, cache=shared_cache())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
@@ -30,6 +29,7 @@ from .rollout import RolloutPolicy
 CHECKED = 8  # trajectories of every process, the first ones, whose tokens, images and mask are checked
 
 _taken = itertools.count()
+_agents: dict[Any, tuple[VisionAgent, RolloutPolicy]] = {}  # of this process, by their settings and how they sample
 
 
 class Settings(AgentSettings):
@@ -98,25 +98,14 @@ class VisionAgentLoop(AgentLoopBase):
         )
 
     def _agent(self, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionAgent, RolloutPolicy]:
-        return _shared(_Once(self, self.settings), sampling)
+        key = (self.settings, sampling)
+        if key not in _agents:
+            _agents[key] = _made(self, dict(sampling))
+        return _agents[key]
 
 
-class _Once:
-    """A loop as the key of what is shared: equal for all loops of the same settings in this process."""
-
-    def __init__(self, loop: VisionAgentLoop, settings: Settings) -> None:
-        self.loop, self._settings = loop, settings
-
-    def __hash__(self) -> int:
-        return hash(self._settings)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Once) and self._settings == other._settings
-
-
-@lru_cache(maxsize=8)
-def _shared(once: _Once, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionAgent, RolloutPolicy]:
-    loop, settings = once.loop, once.loop.settings
+def _made(loop: VisionAgentLoop, sampling: dict[str, Any]) -> tuple[VisionAgent, RolloutPolicy]:
+    settings = loop.settings
     processor = loop.processor
     model_type = processor.config.model_type
     policy = RolloutPolicy(
@@ -124,7 +113,7 @@ def _shared(once: _Once, sampling: tuple[tuple[str, Any], ...]) -> tuple[VisionA
         encoder=encoder_for(loop.tokenizer, processor.image_processor, processor.config),
         family=settings.families(loop.tokenizer.name_or_path, processor.image_processor, model_type),
         style=settings.style,
-        sampling=dict(sampling),
+        sampling=sampling,
         prompt_length=loop.rollout_config.prompt_length,
         response_length=loop.rollout_config.response_length,
         max_new_tokens=settings.max_new_tokens,
