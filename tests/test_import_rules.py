@@ -67,7 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as pip lays it out: tools/ and training/ inside agentic_vision/."""
     folder = tmp_path_factory.mktemp("installed")
     package = folder / "agentic_vision"
-    only_python = shutil.ignore_patterns("__pycache__", "embedded_checkpoint")
+    only_python = shutil.ignore_patterns("__pycache__", "embedded_checkpoint", "open_decision")
     shutil.copytree(ROOT / "agentic_vision", package, ignore=only_python)
     for name in ("tools", "training"):
         shutil.copytree(ROOT / name, package / name, ignore=only_python)

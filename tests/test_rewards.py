@@ -25,6 +25,7 @@ from agentic_vision.training import (
     VisualBudget,
     VisualCost,
 )
+from agentic_vision.training.recipes import rewards
 
 # The algebra
 
@@ -313,3 +314,13 @@ class TestVisualBudget:
     def test_settings_that_cannot_be(self) -> None:
         with pytest.raises(ConfigError, match="above 0"):
             VisualBudget(0.0)
+
+
+def test_within_a_budget_being_malformed_is_never_the_cheapest_way_to_be_wrong():
+    dear = rewards.within_budget(price=4.0, most=4.0)
+    called, wrong, malformed = asyncio.run(
+        dear.score(group(trajectory("417", tool=True, tokens=40), trajectory("8"), trajectory(replies=["<think>8"])))
+    ).totals
+    assert called == pytest.approx(1 + 1 - 4 * 0.40)
+    assert called > malformed
+    assert wrong > malformed

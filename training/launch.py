@@ -50,13 +50,21 @@ def compose_run(recipe: Recipe, out: Path) -> Any:
     return config, check
 
 
+SHIPPED = {
+    "open_decision": ("agentic_vision.training.warm_start", "open_decision"),
+    "embedded": ("agentic_vision.policies", "embedded_checkpoint"),
+}
+"""The checkpoints in the package: the small model before and after it learned when to look."""
+
+
 @contextmanager
 def model_folder(recipe: Recipe) -> Iterator[str]:
-    """Where the recipe's model is: the checkpoint that ships, a folder, or a name on the hub."""
-    if recipe.model != "embedded":
+    """Where the recipe's model is: a checkpoint that ships, a folder, or a name on the hub."""
+    if recipe.model not in SHIPPED:
         yield os.path.abspath(recipe.model) if os.path.isdir(recipe.model) else recipe.model
         return
-    with resources.as_file(resources.files("agentic_vision.policies") / "embedded_checkpoint") as path:
+    package, folder = SHIPPED[recipe.model]
+    with resources.as_file(resources.files(package) / folder) as path:
         yield str(path)
 
 

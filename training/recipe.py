@@ -60,12 +60,13 @@ class Recipe(_Section):
     """A training run. `verl` holds settings of verl's own, by its own names; they win over what we derive.
 
     `prompts` x `rollouts` trajectories are a step. `reward`, and `side` for estimators of two channels, are targets;
-    `weights` are those of outcome and side. `model`: "embedded", a checkpoint folder, or a name on the hub.
+    `weights` are those of outcome and side. `model`: "open_decision" (the small checkpoint before it learned when
+    to look), "embedded" (after), a checkpoint folder, or a name on the hub.
     """
 
     name: str = ""
     description: str
-    model: str = "embedded"
+    model: str
     device: Literal["cpu", "cuda"] = "cuda"
     pocket: PocketData | None = None
     files: FileData | None = None

@@ -51,14 +51,24 @@ def thrifty(
     return accuracy - penalty - dear * VisualCost(free=free)
 
 
-def within_budget(budget: float = 0.33, price: float = 1.0, rate: float = 0.1, judge: str | None = None) -> Reward:
-    """Accuracy, at a price of visual tokens that keeps their mean to `budget` of those of full resolution."""
-    return _accuracy(judge) - VisualBudget(budget, price, rate)
+def within_budget(
+    budget: float = 0.33,
+    price: float = 1.0,
+    rate: float = 0.1,
+    most: float = 10.0,
+    format_weight: float = 1.0,
+    judge: str | None = None,
+) -> Reward:
+    """Accuracy and format, at a price of visual tokens that keeps their mean to `budget` of those of full resolution.
+
+    Without the format what is malformed is the cheapest way to be wrong, and where looking is dear it pays.
+    """
+    return _accuracy(judge) + format_weight * FormatReward() - VisualBudget(budget, price, rate, most)
 
 
-def exact() -> Reward:
-    """Whether the answer is right, and nothing else."""
-    return ExactMatch()
+def exact(format_weight: float = 0.0) -> Reward:
+    """Whether the answer is right and, weighted, whether the trajectory keeps to the protocol."""
+    return ExactMatch() + format_weight * FormatReward() if format_weight else ExactMatch()
 
 
 def thrift() -> Reward:
