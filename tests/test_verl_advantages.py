@@ -115,7 +115,7 @@ class TestFork:
         # All four say: call. What they have in common counts a tenth.
         wanted = BY_OUTCOME.clone()
         for n, way in enumerate((-1, 1, 1, -1)):
-            wanted[n, self.PLACES[n]] = way * 10 * UP * SHARED
+            wanted[n, self.PLACES[n]] += way * 10 * UP * SHARED
         torch.testing.assert_close(fork(self.rewards(0, 1, 1, 0, 5), MASK, INDEX)[0], wanted, atol=1e-3, rtol=0)
 
     def test_what_questions_have_in_common_counts_less_than_what_tells_them_apart(self) -> None:

@@ -112,7 +112,7 @@ def fork(
     A call takes ten times the tokens of a direct answer, and whether to make it is settled by one of them. Spread over
     all tokens, its credit drowns in that of the others; averaged over each trajectory's, the short one is paid more.
     Here the token at which a trajectory parted from those of its group that acted otherwise gets the side channel's
-    advantage, weighted (10 where nothing else is said), and all others get the outcome's.
+    advantage, weighted (10 where nothing else is said), and all tokens get the outcome's.
 
     Before a policy can tell questions apart, its states at that token are all but the same for all of them: what a
     batch says of calling on the whole moves it at once to calling always, or never, while what it says of one question
@@ -128,9 +128,8 @@ def fork(
     )
     pull[torn] -= (1 - SHARED) * pull[torn].mean()
     by_outcome = weights[0] * normalised(outcome, index)
-    by_worth = weights[1] * pull * way
-    decided = at * torn[:, None]
-    advantages = by_outcome[:, None] * response_mask * (1 - decided) + by_worth[:, None] * decided
+    by_worth = weights[1] * pull * way * torn
+    advantages = by_outcome[:, None] * response_mask + by_worth[:, None] * at
     return advantages, advantages
 
 
