@@ -14,7 +14,6 @@ from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, get_adv_
 
 from agentic_vision.training.verl import advantages
 from agentic_vision.training.verl.advantages import (
-    SHARED,
     channels,
     dtpo,
     fork,
@@ -103,34 +102,15 @@ class TestDtpo:
 
 
 class TestFork:
-    PLACES = (1, 0, 0, 1, 1)
-
-    def rewards(self, *worth: float) -> torch.Tensor:
-        rows = torch.zeros(MASK.shape)
-        for n, (at, length) in enumerate(zip(self.PLACES, LENGTHS, strict=True)):
-            rows[n, :length] = place(OUTCOMES[n], worth[n], length, at)
-        return rows
-
     def test_the_worth_of_an_action_falls_on_the_token_that_decided(self) -> None:
-        # All four say: call. What they have in common counts a tenth.
+        rows = torch.zeros(MASK.shape)
+        places = (1, 0, 0, 1, 1)
+        for n, (worth, at, length) in enumerate(zip((0.0, 1.0, 1.0, 0.0, 5.0), places, LENGTHS, strict=True)):
+            rows[n, :length] = place(OUTCOMES[n], worth, length, at)
         wanted = BY_OUTCOME.clone()
-        for n, way in enumerate((-1, 1, 1, -1)):
-            wanted[n, self.PLACES[n]] += way * 10 * UP * SHARED
-        torch.testing.assert_close(fork(self.rewards(0, 1, 1, 0, 5), MASK, INDEX)[0], wanted, atol=1e-3, rtol=0)
-
-    def test_what_questions_have_in_common_counts_less_than_what_tells_them_apart(self) -> None:
-        # The first and the second say: call, the last two: do not.
-        index = np.array(["a", "a", "b", "b", "c"], dtype=object)
-        half = math.sqrt(1 / 2)  # of two, (1 - mean) / deviation
-        found, _ = fork(self.rewards(0, 1, 0, 1, 5), MASK, index, {"gdpo_reward_weights": [0.0, 1.0]})
-        pulls = [
-            float(found[n, at]) * way for n, (at, way) in enumerate(zip(self.PLACES, (-1, 1, 1, -1, 0), strict=True))
-        ]
-        assert pulls == pytest.approx([half, half, -half, -half, 0], abs=1e-3)
-
-    def test_where_all_acted_alike_nothing_was_decided(self) -> None:
-        found, _ = fork(self.rewards(0, 1, 1, 0, 5), MASK, np.array(list("dccdb")), {"gdpo_reward_weights": [0, 1]})
-        assert not found.any()
+        for n, (sign, at) in enumerate(zip((-1, 1, 1, -1), places, strict=False)):
+            wanted[n, at] += sign * 10 * UP
+        torch.testing.assert_close(fork(rows, MASK, INDEX)[0], wanted, atol=1e-3, rtol=0)
 
     def test_it_is_found_in_the_tokens(self) -> None:
         think, close = [7, 8], [9]

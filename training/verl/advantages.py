@@ -22,9 +22,6 @@ EPSILON = 1e-6
 Advantages = tuple[torch.Tensor, torch.Tensor]
 
 
-SHARED = 0.1
-"""How much of the pull towards calling, or away from it, that a batch's questions have in common counts in `fork`."""
-
 OFFSET = 64.0
 """Added to the side channel, so that its place is seen where it is 0."""
 
@@ -113,22 +110,11 @@ def fork(
     all tokens, its credit drowns in that of the others; averaged over each trajectory's, the short one is paid more.
     Here the token at which a trajectory parted from those of its group that acted otherwise gets the side channel's
     advantage, weighted (10 where nothing else is said), and all tokens get the outcome's.
-
-    Before a policy can tell questions apart, its states at that token are all but the same for all of them: what a
-    batch says of calling on the whole moves it at once to calling always, or never, while what it says of one question
-    against another is learned slowly. So only `SHARED` of the former counts.
     """
     outcome, worth, at = channels(token_level_rewards, response_mask)
     weights = _weights(config, side=10.0)
-    called = tool_tokens(response_mask).any(dim=1)
-    way = torch.where(called, 1.0, -1.0)
-    pull = normalised(worth, index) * way  # towards calling, away from it below 0
-    torn = torch.tensor(
-        [bool(called[group := torch.from_numpy(index == own)].any() and not called[group].all()) for own in index]
-    )
-    pull[torn] -= (1 - SHARED) * pull[torn].mean()
     by_outcome = weights[0] * normalised(outcome, index)
-    by_worth = weights[1] * pull * way * torn
+    by_worth = weights[1] * normalised(worth, index)
     advantages = by_outcome[:, None] * response_mask + by_worth[:, None] * at
     return advantages, advantages
 
