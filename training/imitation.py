@@ -99,8 +99,8 @@ def imitate(
     """
     oracle = Oracle(recipe, weights)
     model = weights.model.train()
-    if recipe.freeze_vision:
-        model.model.visual.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in recipe.frozen))
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=learning_rate, weight_decay=0.01)
     out.mkdir(parents=True, exist_ok=True)

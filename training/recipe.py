@@ -61,7 +61,8 @@ class Recipe(_Section):
 
     `prompts` x `rollouts` trajectories are a step. `reward`, and `side` for estimators of two channels, are targets;
     `weights` are those of outcome and side. `model`: "open_decision" (the small checkpoint before it learned when
-    to look), "embedded" (after), a checkpoint folder, or a name on the hub.
+    to look), "embedded" (after), a checkpoint folder, or a name on the hub. `frozen`: parameters with one of these in
+    their name do not learn.
     """
 
     name: str = ""
@@ -74,7 +75,7 @@ class Recipe(_Section):
     reward: Target
     side: Target | None = None
     drop_alike: bool = False
-    freeze_vision: bool = False
+    frozen: tuple[str, ...] = ()
     advantage: str = "grpo"
     weights: tuple[float, float] | None = None
     steps: int = Field(ge=1)

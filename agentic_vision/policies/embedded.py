@@ -11,14 +11,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 from ..errors import ConfigError
-from ..policy import PromptStyle
 from ..visual_tokens import family
+from .trained_for import TrainedFor
 from .transformers import TransformersPolicy
 
 if TYPE_CHECKING:
     import torch
-
-MAX_NEW_TOKENS = 96  # its longest calls take about half of that
 
 
 class EmbeddedPolicy(TransformersPolicy):
@@ -45,12 +43,13 @@ class EmbeddedPolicy(TransformersPolicy):
                     "the checkpoint that ships with the package is missing: install agentic-vision again, "
                     "or name a model of your own"
                 )
+            known = TrainedFor.read(path)
             weights = load_weights(str(path), device, "float32", small=True)
         return cls(
             weights,
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=known.max_new_tokens,
             temperature=temperature,
             max_batch=max_batch,
-            family=family("pocket"),
-            style=PromptStyle.COMPACT,
+            family=family(known.family) if known.family else None,
+            style=known.style,
         )

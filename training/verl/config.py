@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def cpu(recipe: Recipe) -> dict[str, Any]:
         "actor_rollout_ref": {
             "model": {
                 "external_lib": "agentic_vision.training.verl.cpu.backend",
-                "exclude_modules": "visual" if recipe.freeze_vision else None,
+                "exclude_modules": "|".join(map(re.escape, recipe.frozen)) or None,
                 "use_remove_padding": False,
                 "enable_gradient_checkpointing": False,
                 "override_config": {"attn_implementation": "sdpa"},
