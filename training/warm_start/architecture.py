@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentic_vision.policies.trained_for import TrainedFor
+from agentic_vision.policy import PromptStyle
+
 from ..data.pocket.ink import COLORS, CORNERS, SHAPES
 
 if TYPE_CHECKING:
@@ -182,7 +185,7 @@ def _sines(side: int, width: int) -> torch.Tensor:
 
 
 def save_checkpoint(model: Qwen3VLForConditionalGeneration, folder: Path) -> None:
-    """Writes what `from_pretrained` needs, in half precision."""
+    """Writes what `from_pretrained` and `VisionAgent` need, in half precision."""
     import copy
 
     import torch
@@ -209,3 +212,4 @@ def save_checkpoint(model: Qwen3VLForConditionalGeneration, folder: Path) -> Non
         "rescale_factor": 1 / 255,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    TrainedFor(style=PromptStyle.COMPACT, family="pocket", max_new_tokens=96).write(folder)
