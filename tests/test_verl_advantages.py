@@ -23,7 +23,7 @@ from agentic_vision.training.verl.advantages import (
     place,
     tool_tokens,
 )
-from agentic_vision.training.verl.fork import forks
+from agentic_vision.training.verl.fork import forks, with_entropy
 
 # Two groups. In the first: a direct answer, two that called (an observation of two tokens between their turns), and a
 # direct one. Outcomes 1, 1, 0, 0; side channel as each test says. In the second: one alone.
@@ -121,6 +121,18 @@ class TestFork:
         # One that began like a call, and then answered: it decided later.
         assert forks([direct, call, [*think, 3, 1]], [False, True, False]) == [2, 3, 3]
         assert forks([[7], [7, 8]], [False, True]) == [0, 1]
+
+    def test_a_decision_is_paid_for_surprise_but_not_for_nonsense(self) -> None:
+        worth, log_probs = (1.0, 0.5, 0.0, None), (-0.1, -2.0, -6.0, -1.0)
+        found = with_entropy(worth, log_probs, (True, True, False, True), 0.3)
+        assert found == [pytest.approx(1.03), pytest.approx(1.1), 0.0, None]
+
+    def test_the_odds_settle_where_surprise_makes_up_for_worth(self) -> None:
+        better = 0.6
+        odds = math.exp(better / 0.3)
+        log_probs = [math.log(odds / (1 + odds)), math.log(1 / (1 + odds))]
+        call, direct = with_entropy([better, 0.0], log_probs, [True, True], 0.3)
+        assert call == pytest.approx(direct)
 
 
 class TestHdpo:

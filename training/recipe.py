@@ -60,7 +60,8 @@ class Recipe(_Section):
     """A training run. `verl` holds settings of verl's own, by its own names; they win over what we derive.
 
     `prompts` x `rollouts` trajectories are a step. `reward`, and `side` for estimators of two channels, are targets;
-    `weights` are those of outcome and side. `model`: "open_decision" (the small checkpoint before it learned when
+    `weights` are those of outcome and side; `decision_entropy` pays, in the side channel, for surprise where a
+    trajectory decided. `model`: "open_decision" (the small checkpoint before it learned when
     to look), "embedded" (after), a checkpoint folder, or a name on the hub. `frozen`: parameters with one of these in
     their name do not learn.
     """
@@ -74,6 +75,7 @@ class Recipe(_Section):
     agent: AgentSettings = AgentSettings()
     reward: Target
     side: Target | None = None
+    decision_entropy: float = Field(default=0.0, ge=0)
     drop_alike: bool = False
     frozen: tuple[str, ...] = ()
     advantage: str = "grpo"

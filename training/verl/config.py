@@ -25,6 +25,7 @@ def common(recipe: Recipe, run: Path, model: Path | str) -> dict[str, Any]:
     kwargs = {
         "reward": recipe.reward,
         "side": recipe.side,
+        "decision_entropy": recipe.decision_entropy,
         "drop_alike": recipe.drop_alike,
         "by_length": recipe.device == "cpu",
         "memory": str(run / "rewards.jsonl"),

@@ -18,6 +18,21 @@ def forks(responses: Sequence[Sequence[int]], called: Sequence[bool]) -> list[in
     ]
 
 
+def with_entropy(
+    worth: Sequence[float | None], log_probs: Sequence[float], formed: Sequence[bool], weight: float
+) -> list[float | None]:
+    """What each trajectory's way of acting was worth, and `weight` times the surprise (nats) of the token that decided.
+
+    Maximum-entropy RL (arXiv 1801.01290) of the decision alone: where acting one way is worth d more than the other,
+    the odds settle at exp(d / weight), so that neither way dies out while a policy cannot tell questions apart yet.
+    What is malformed is always surprising, and never paid for it.
+    """
+    return [
+        value - weight * log_prob if value is not None and well else value
+        for value, log_prob, well in zip(worth, log_probs, formed, strict=True)
+    ]
+
+
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens both begin with."""
     return len(os.path.commonprefix([list(a), list(b)]))  # noqa: RUF071 (of tokens, not of paths)

@@ -25,10 +25,11 @@ from agentic_vision.messages import Trajectory
 
 from ..imports import made
 from ..rewards.call_ratio import called
+from ..rewards.format import well_formed
 from ..rewards.reward import Group, Reward, Scores, as_reward, parts_of
 from . import advantages as advantages
 from .figures import figures
-from .fork import forks
+from .fork import forks, with_entropy
 from .memory import Memory
 
 POLL_SECONDS = 0.05
@@ -38,6 +39,7 @@ class GroupRewardSampler(ReplayBuffer):
     """verl's synchronous replay buffer, with rewards that look at whole groups.
 
     `sampler_kwargs`: `reward` and, for estimators of two channels, `side`: each `{"target": spec, **arguments}`;
+    `decision_entropy`: the weight of `with_entropy` in the side channel.
     `drop_alike`: leave out groups whose totals are all alike, for they teach nothing. `by_length`: shortest first, so
     that a micro-batch that is padded is padded by little.
     """
@@ -49,6 +51,7 @@ class GroupRewardSampler(ReplayBuffer):
         self._reward: Reward = as_reward(made(sampler_kwargs["reward"]))
         side = sampler_kwargs.get("side")
         self._side: Reward | None = as_reward(made(side)) if side else None
+        self._decision_entropy = float(sampler_kwargs.get("decision_entropy", 0.0))
         self._drop_alike = bool(sampler_kwargs.get("drop_alike", False))
         self._by_length = bool(sampler_kwargs.get("by_length", False))
         parts = [part for reward in (self._reward, self._side) if reward for part in parts_of(reward)]
@@ -94,16 +97,19 @@ class GroupRewardSampler(ReplayBuffer):
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _scored(self, keys: list[str], partition_id: str) -> _Scored:
-        fields = ["extra_fields", "extra_info", "reward_model", "response_mask", "responses"]
+        fields = ["extra_fields", "extra_info", "reward_model", "response_mask", "responses", "rollout_log_probs"]
         data = await asyncio.to_thread(tq.kv_batch_get, keys=keys, partition_id=partition_id, select_fields=fields)
         extra, info, truth = (_listed(data[name]) for name in fields[:3])
         lengths = [len(mask) for mask in data["response_mask"].unbind()]
         trajectories = [Trajectory.model_validate(one["trajectory"]) for one in extra]
         group = Group(trajectories, truth[0]["ground_truth"], info[0])
         scores = await self._reward.score(group)
-        side = (await self._side.score(group)).totals if self._side else (None,) * len(keys)
+        worth = (await self._side.score(group)).totals if self._side else (None,) * len(keys)
         responses = [ids.tolist() for ids in data["responses"].unbind()]
         decided = forks(responses, [called(one) for one in trajectories])
+        log_probs = [float(own[at]) for own, at in zip(data["rollout_log_probs"].unbind(), decided, strict=True)]
+        formed = [well_formed(one) for one in trajectories]
+        side = with_entropy(worth, log_probs, formed, self._decision_entropy)
         return _Scored(keys, extra, lengths, group, scores, side, decided)
 
     def _write(self, scored: Sequence[_Scored], partition_id: str, *, validating: bool) -> set[str]:
