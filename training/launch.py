@@ -107,13 +107,18 @@ def prepare(recipe: Recipe, run: RunFolder) -> None:
 
 
 def export(recipe: Recipe, run: RunFolder) -> Path:
-    """The last checkpoint as a Hugging Face folder that says what it was trained for."""
+    """The last checkpoint, averaged with the start as asked, as a Hugging Face folder that says what it is for."""
     weights = run.checkpoints / f"global_step_{run.resumes_at}" / "actor" / "huggingface"
     if not weights.is_dir():
         raise TrainingError(f"the run in {run.path} has no checkpoint to make a policy of: train it further")
     partial = run.policy.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(weights, partial)
+    if recipe.trained_share < 1:
+        from .averaging import average
+
+        with model_folder(recipe) as start:
+            average(start, partial, recipe.trained_share)
     agent = recipe.agent
     TrainedFor(style=agent.style, family=agent.family, max_new_tokens=agent.max_new_tokens).write(partial)
     shutil.rmtree(run.policy, ignore_errors=True)

@@ -63,7 +63,8 @@ class Recipe(_Section):
     `weights` are those of outcome and side; `decision_entropy` pays, in the side channel, for surprise where a
     trajectory decided. `model`: "open_decision" (the small checkpoint before it learned when
     to look), "embedded" (after), a checkpoint folder, or a name on the hub. `frozen`: parameters with one of these in
-    their name do not learn.
+    their name do not learn. `trained_share`: how much of the trained weights is in the policy; the rest are
+    those that it began from.
     """
 
     name: str = ""
@@ -78,6 +79,7 @@ class Recipe(_Section):
     decision_entropy: float = Field(default=0.0, ge=0)
     drop_alike: bool = False
     frozen: tuple[str, ...] = ()
+    trained_share: float = Field(default=1.0, gt=0, le=1)
     advantage: str = "grpo"
     weights: tuple[float, float] | None = None
     steps: int = Field(ge=1)
