@@ -24,7 +24,7 @@ def test_every_weight_lies_on_the_line_to_the_start(tmp_path: Path, dtype: torch
     ended = {name: (weight.float() + 1).to(dtype) for name, weight in begun.items()}
     save_file(ended, trained / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((trained / "config.json").read_text())
-    (trained / "config.json").write_text(json.dumps({**config, "dtype": str(dtype).removeprefix("torch.")}))
+    (trained / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))  # verl's may name another, too
     average(str(start), trained, 0.75)
     found = load_file(trained / "model.safetensors")
     assert found.keys() == ended.keys()

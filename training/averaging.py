@@ -17,11 +17,15 @@ def average(start: str, trained: Path, share: float) -> None:
     `start`: a checkpoint folder or a name on the hub, of the same shape.
     """
     import torch
+    from safetensors import safe_open
 
     declare_operators()
     from transformers import AutoModelForImageTextToText
 
-    ended = AutoModelForImageTextToText.from_pretrained(trained, dtype="auto")
+    # verl writes float32 weights beside a config.json that names another type.
+    with safe_open(next(trained.glob("*.safetensors")), framework="pt") as stored:
+        dtype = stored.get_tensor(next(iter(stored.keys()))).dtype
+    ended = AutoModelForImageTextToText.from_pretrained(trained, dtype=dtype)
     begun = AutoModelForImageTextToText.from_pretrained(start, dtype="auto").state_dict()
     with torch.no_grad():
         for name, weight in ended.state_dict().items():
