@@ -17,6 +17,7 @@ from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart
 from agentic_vision.qwen_tokens import QwenVL
 from agentic_vision.rows import read_rows
+from agentic_vision.scores import Scores
 from agentic_vision.source import Source
 from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.view import View
@@ -121,11 +122,26 @@ def test_a_fresh_process_loads_it_quickly_and_in_little_memory() -> None:
     assert kilobytes < 1.5e6
 
 
-def test_it_sees(policy: EmbeddedPolicy, tmp_path: Path) -> None:
-    """On pictures that it was not trained on: well above what guessing or the wording alone could give."""
-    rows = read_rows(write_pocket_vqa(tmp_path / "data", 48, seed=5, split="heldout"))
-    scores = evaluate(rows, policy, ["glance", "right_crop"], tmp_path / "results").strategies
+@pytest.fixture(scope="module")
+def scores(policy: EmbeddedPolicy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scores]:
+    """On pictures that it was not trained on."""
+    folder = tmp_path_factory.mktemp("pocket")
+    rows = read_rows(write_pocket_vqa(folder / "data", 48, seed=5, split="heldout"))
+    return evaluate(rows, policy, ["glance", "right_crop", "full", "agent"], folder / "results").strategies
+
+
+def test_it_sees(scores: dict[str, Scores]) -> None:
+    """Well above what guessing or the wording alone could give."""
     assert (scores["glance"].accuracy_coarse or 0) > 0.7
     assert (scores["glance"].accuracy_fine or 0) < 0.3
     assert (scores["right_crop"].accuracy_fine or 0) > 0.7
     assert scores["right_crop"].malformed in (0, None)
+
+
+def test_it_looks_again_where_it_must(scores: dict[str, Scores]) -> None:
+    """The promise is 85 % of fine and 10 % of coarse questions, on a thousand; here with room for 48."""
+    agent = scores["agent"]
+    assert (agent.call_ratio_fine or 0) >= 0.85
+    assert (agent.call_ratio_coarse or 0) <= 0.15
+    assert agent.visual_tokens_ratio <= 0.36
+    assert agent.accuracy >= 0.95 * scores["full"].accuracy
