@@ -25,30 +25,27 @@ def vision_think(
     threshold: float = 0.2,
     weight: float = 0.1,
     variant: Literal["paper", "released"] = "paper",
+    format_weight: float = 0.5,
     judge: str | None = None,
 ) -> Reward:
-    """VisionThink's penalty (arXiv 2507.13348, Eq. 5) on accuracy. `threshold`: θ; weight 0 takes the penalty away."""
+    """VisionThink's reward (arXiv 2507.13348, Eq. 4 and 5): accuracy, half of the format, less the penalty.
+
+    `threshold`: θ; `weight` 0 takes the penalty away.
+    """
     accuracy = _accuracy(judge)
-    return accuracy - CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight, variant=variant)
-
-
-def judged(judge: str, threshold: float = 0.2, weight: float = 0.1, dear: float = 0.0, free: float = 0.5) -> Reward:
-    """VisionThink's whole reward (Eq. 4): accuracy, half of the format, less the penalty; and less what was dear."""
-    reward = thrifty(threshold, weight, dear, free, judge)
-    return reward + 0.5 * FormatReward()
+    penalty = CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight, variant=variant)
+    return accuracy + format_weight * FormatReward() - penalty
 
 
 def thrifty(
     threshold: float = 0.2, weight: float = 0.1, dear: float = 0.2, free: float = 0.5, judge: str | None = None
 ) -> Reward:
-    """VisionThink's penalty, less `dear` times the visual tokens beyond `free` of those of full resolution.
+    """VisionThink's reward, less `dear` times the visual tokens beyond `free` of those of full resolution.
 
     The penalty settles whether to look; the second term with what. A crop up to a quarter of the image is free, so that
     a policy is not paid for crops that miss.
     """
-    accuracy = _accuracy(judge)
-    penalty = CallRatioPenalty(correct=accuracy, threshold=threshold, weight=weight)
-    return accuracy - penalty - dear * VisualCost(free=free)
+    return vision_think(threshold, weight, judge=judge) - dear * VisualCost(free=free)
 
 
 def within_budget(
