@@ -47,6 +47,23 @@ def test_verl_takes_every_recipe_that_ships(name: str, tmp_path: Path) -> None:
     as_reward(made(plan.reward))
 
 
+@pytest.mark.parametrize(("device", "engine"), [("cpu", "CpuEngine"), ("cuda", "FreezingEngine")])
+def test_what_is_frozen_is_frozen_on_every_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, engine: str
+) -> None:
+    from verl.utils.import_utils import import_external_libs
+    from verl.workers.engine.base import EngineRegistry
+
+    config, check = compose_run(recipes.read("pocket_cpu", [f"device={device}"]), tmp_path)
+    check(config)
+    model = config.actor_rollout_ref.model
+    assert model.exclude_modules == "visual|embed_tokens"
+    import_external_libs(model.external_lib)
+    monkeypatch.setenv("VERL_ENGINE_DEVICE", device)
+    monkeypatch.setenv("VERL_ENGINE_VENDOR", {"cpu": "cpu", "cuda": "nvidia"}[device])
+    assert EngineRegistry.get_engine_cls("language_model", "fsdp2").__name__ == engine
+
+
 def test_changes_reach_verl(tmp_path: Path) -> None:
     clip = "verl.actor_rollout_ref.actor.clip_ratio=0.3"
     changes = ["learning_rate=1e-6", "reward.threshold=0", "agent.tools=[full_res]", clip]

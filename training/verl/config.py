@@ -1,6 +1,7 @@
 """From a recipe to verl's own configuration: composed by hydra from verl's defaults, then checked by verl.
 
-What a recipe leaves open is decided here, once for every machine and once for the CPU. A recipe's `verl:` section wins.
+What a recipe leaves open is decided here, once for every machine, once for the CPU and once for GPUs. A recipe's
+`verl:` section wins.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ def common(recipe: Recipe, run: Path, model: Path | str) -> dict[str, Any]:
             "gdpo_reward_weights": recipe.weights,
         },
         "actor_rollout_ref": {
-            "model": {"path": str(model)},
+            "model": {
+                "path": str(model),
+                "exclude_modules": "|".join(map(re.escape, recipe.frozen)) or None,
+                "external_lib": "agentic_vision.training.verl.freezing" if recipe.frozen else None,
+            },
             "actor": {
                 "ppo_mini_batch_size": recipe.prompts,
                 "optim": {"lr": recipe.learning_rate},
@@ -106,7 +111,6 @@ def cpu(recipe: Recipe) -> dict[str, Any]:
         "actor_rollout_ref": {
             "model": {
                 "external_lib": "agentic_vision.training.verl.cpu.backend",
-                "exclude_modules": "|".join(map(re.escape, recipe.frozen)) or None,
                 "use_remove_padding": False,
                 "enable_gradient_checkpointing": False,
                 "override_config": {"attn_implementation": "sdpa"},
@@ -141,6 +145,27 @@ def cpu(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def cuda(recipe: Recipe) -> dict[str, Any]:
+    """Settings that pay on GPUs: batches by tokens instead of rows, and vLLM for the rollout."""
+    longest = recipe.prompt_length + recipe.response_length
+    learning, reading = max(24_576, longest), max(49_152, longest)  # tokens a GPU
+    by_tokens = {"log_prob_use_dynamic_bsz": True, "log_prob_max_token_len_per_gpu": reading}
+    return {
+        "actor_rollout_ref": {
+            "model": {"use_remove_padding": True, "enable_gradient_checkpointing": True},
+            "actor": {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": learning},
+            "ref": by_tokens,
+            "rollout": {
+                "name": "vllm",
+                "tensor_model_parallel_size": 1,
+                "gpu_memory_utilization": 0.6,
+                **by_tokens,
+            },
+        },
+        "trainer": {"n_gpus_per_node": 1},
+    }
+
+
 def compose(recipe: Recipe, run: Path, model: Path | str) -> Any:
     """verl's whole configuration (an OmegaConf `DictConfig`) of `recipe`.
 
@@ -151,7 +176,7 @@ def compose(recipe: Recipe, run: Path, model: Path | str) -> Any:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    layers = [common(recipe, run, model), cpu(recipe) if recipe.device == "cpu" else {}, recipe.verl]
+    layers = [common(recipe, run, model), cpu(recipe) if recipe.device == "cpu" else cuda(recipe), recipe.verl]
     overrides = [override for layer in layers for override in _overrides(layer)]
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):

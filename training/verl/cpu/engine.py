@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import index_select_tensor_dict, maybe_fix_3d_position_ids
 from verl.workers.engine.base import EngineRegistry
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
+from ..freezing import FreezingEngine
 from .platform import NAME, use_all_cores
 
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device=NAME)
-class CpuEngine(FSDPEngineWithLMHead):
+class CpuEngine(FreezingEngine):
     """The engine of the actor and of the reference policy."""
 
     def initialize(self) -> None:
@@ -32,16 +31,6 @@ class CpuEngine(FSDPEngineWithLMHead):
                 data = index_select_tensor_dict(data, sorted(rows))
                 maybe_fix_3d_position_ids(data)
         return super().forward_backward_batch(data, loss_function, forward_only=forward_only)
-
-    def _build_module(self) -> Any:
-        """The model; with `model.exclude_modules` (verl's field for LoRA), the modules of that name do not learn."""
-        module = super()._build_module()
-        frozen = self.model_config.exclude_modules
-        if frozen and not self._is_lora:
-            for name, parameter in module.named_parameters():
-                if re.search(frozen, name):
-                    parameter.requires_grad_(False)
-        return module
 
     def _build_fsdp_module(self, module: Any) -> Any:
         # A reference policy would be offloaded from the GPU to pinned memory: here it is where it would go.
