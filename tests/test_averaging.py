@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tiny_checkpoints import make
 
 from agentic_vision.policies.weights import load_weights
 from agentic_vision.training.averaging import average
+
+OPEN_DECISION = str(resources.files("agentic_vision.training.warm_start") / "open_decision")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -33,3 +37,13 @@ def test_every_weight_lies_on_the_line_to_the_start(tmp_path: Path, dtype: torch
         between = 0.25 * begun[name].float() + 0.75 * ended[name].float()
         torch.testing.assert_close(weight, between.to(dtype))
     load_weights(str(trained), "cpu", "float32")
+
+
+def test_tied_weights_are_averaged_once(tmp_path: Path) -> None:
+    start, trained = (Path(shutil.copytree(OPEN_DECISION, tmp_path / name)) for name in ("start", "trained"))
+    begun = load_file(start / "model.safetensors")
+    ended = {name: weight + 1 for name, weight in begun.items()}
+    save_file(ended, trained / "model.safetensors", metadata={"format": "pt"})
+    average(str(start), trained, 0.5)
+    tied = load_file(trained / "model.safetensors")["model.language_model.embed_tokens.weight"]
+    torch.testing.assert_close(tied, begun["model.language_model.embed_tokens.weight"] + 0.5, atol=2e-3, rtol=0)

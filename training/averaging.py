@@ -28,7 +28,6 @@ def average(start: str, trained: Path, share: float) -> None:
     ended = AutoModelForImageTextToText.from_pretrained(trained, dtype=dtype)
     begun = AutoModelForImageTextToText.from_pretrained(start, dtype="auto").state_dict()
     with torch.no_grad():
-        for name, weight in ended.state_dict().items():
-            if weight.is_floating_point():
-                weight.copy_(torch.lerp(begun[name].float(), weight.float(), share))
+        for name, weight in ended.named_parameters():  # tied weights once
+            weight.copy_(torch.lerp(begun[name].float(), weight.float(), share))
     ended.save_pretrained(trained)
