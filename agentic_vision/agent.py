@@ -18,10 +18,11 @@ from langgraph.types import Command
 from . import sync
 from .errors import AgenticVisionError, ConfigError
 from .graph import STEPS, Loop, State
+from .limits import Limits
 from .messages import SourceRecord, StopReason, Trajectory, Turn
 from .policy import Policy
 from .record import trajectory
-from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TurnEvent
+from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
 from .runs import Run, Runs, check_same
 from .source import ImageLike, Source
 from .tool import VisualTool
@@ -31,16 +32,17 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["DoneEvent", "Event", "GlanceEvent", "ObservationEvent", "Result", "TurnEvent", "VisionAgent"]
+__all__ = ["DoneEvent", "Event", "GlanceEvent", "ObservationEvent", "Result", "TextEvent", "TurnEvent", "VisionAgent"]
 
 Images: TypeAlias = "ImageLike | Source | Sequence[ImageLike | Source]"
-_RESUMABLE = (StopReason.POLICY_FAILED, StopReason.DEADLINE)
+_RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEADLINE)
 
 
 class VisionAgent:
     """An agent that glances, looks again only when it must, and answers.
 
-    `policy`: a `Policy`, the folder or hub name of local weights, or None for the checkpoint that we ship.
+    `policy`: a `Policy`; the folder or hub name of local weights; a model's name, with `base_url` (and `api_key`) of
+    its OpenAI-compatible endpoint; or None for the checkpoint that we ship.
     `tools`: names of installed tools and `@visual_tool` functions; None for zoom_crop, full_res and resize.
     `glance`: the fraction of the full visual tokens at which an image is first shown, (0, 1].
     `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) bound every question.
@@ -52,6 +54,8 @@ class VisionAgent:
         self,
         policy: Policy | str | None = None,
         *,
+        base_url: str | None = None,
+        api_key: str | None = None,
         tools: Toolbox | Iterable[str | VisualTool | Callable[..., Any]] | None = None,
         glance: float = 0.25,
         max_turns: int = 4,
@@ -62,15 +66,9 @@ class VisionAgent:
     ) -> None:
         if not 0 < glance <= 1:
             raise ConfigError(f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1")
-        for name, limit in (
-            ("max_turns", max_turns),
-            ("max_visual_tokens", max_visual_tokens),
-            ("deadline", deadline),
-        ):
-            if limit is not None and limit <= 0:
-                raise ConfigError(f"{name}={limit}: give more than 0")
+        limits = Limits(max_turns, max_visual_tokens, deadline)
         self.toolbox = Toolbox.of(tools)
-        self.policy = _policy(policy)
+        self.policy = _policy(policy, base_url, api_key)
         self.seed = seed
         self._runs = Runs(seed)
         self._stored = checkpointer is not None
@@ -79,9 +77,7 @@ class VisionAgent:
             toolbox=self.toolbox,
             runs=self._runs,
             glance_fraction=glance,
-            max_turns=max_turns,
-            max_visual_tokens=max_visual_tokens,
-            deadline=deadline,
+            limits=limits,
         )
         self.graph = self._loop.compile(checkpointer)
 
@@ -100,13 +96,28 @@ class VisionAgent:
         return await _result(self.astream(images, question, seed=seed, thread_id=thread_id))
 
     def stream(
-        self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
+        self,
+        images: Images,
+        question: str,
+        *,
+        seed: int | None = None,
+        thread_id: str | None = None,
+        text: bool = False,
     ) -> Iterator[Event]:
-        """`ask`, as events while it happens: glances, turns, observations, and at last the result."""
-        return sync.iterate(self.astream(images, question, seed=seed, thread_id=thread_id))
+        """`ask`, as events while it happens: glances, turns, observations, and at last the result.
+
+        `text`: what the model says comes in pieces too, while it says it, where the policy can.
+        """
+        return sync.iterate(self.astream(images, question, seed=seed, thread_id=thread_id, text=text))
 
     async def astream(
-        self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
+        self,
+        images: Images,
+        question: str,
+        *,
+        seed: int | None = None,
+        thread_id: str | None = None,
+        text: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """`stream`, for async callers."""
         if not isinstance(question, str) or not question.strip():
@@ -116,7 +127,7 @@ class VisionAgent:
         if thread_id is not None and (await self._snapshot(thread_id)).values:
             raise ConfigError(f"the thread {thread_id!r} has a question already: resume() it, or choose another id")
         id = thread_id or uuid.uuid4().hex
-        run = Run(sources, self.seed if seed is None else seed)
+        run = Run(sources, self.seed if seed is None else seed, heard=text)
         # Half of a surrogate pair cannot be stored as JSON.
         asked: State = {"id": id, "question": question.encode("utf-8", "replace").decode()}
         async with aclosing(self._events(run, given, asked, {**asked, "steps": []})) as events:
@@ -149,14 +160,14 @@ class VisionAgent:
             if records:
                 check_same(run.sources, records)
         stopped = state.get("stop")
-        if stopped is not None and StopReason(stopped) not in _RESUMABLE:
+        if stopped is not None and (state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE):
             self._runs.end(thread_id)
             return Result(trajectory(state, run, self._loop), given)
         # Without a stop reason it broke off: LangGraph goes on where it was. Else the last turn is asked for
         # anew.
         start: Command[str] | None = None
         if stopped is not None:
-            again = {"stop": None, "detail": None}
+            again = {"stop": None, "detail": None, "ending": None}
             start = Command(update=again, goto="think")
             state.update(again)
         return await _result(self._events(run, given, start, state))
@@ -226,9 +237,12 @@ class VisionAgent:
         id = state["id"]
         self._runs.begin(id, run)
         try:
-            stream = self.graph.astream(start, self._config(id), stream_mode="updates")
-            async with aclosing(cast(AsyncGenerator[dict[str, Any], None], stream)) as updates:
-                async for update in updates:
+            stream = self.graph.astream(start, self._config(id), stream_mode=["updates", "custom"])
+            async with aclosing(cast(AsyncGenerator[tuple[str, Any], None], stream)) as updates:
+                async for mode, update in updates:
+                    if mode == "custom":
+                        yield TextEvent(update)
+                        continue
                     ((node, changes),) = update.items()
                     added = changes.get("steps", [])
                     state = {**state, **changes, "steps": [*state["steps"], *added]}
@@ -244,7 +258,7 @@ class VisionAgent:
 
     def _config(self, id: str) -> RunnableConfig:
         # Glance, then two nodes a turn: LangGraph's own limit must never be the one that ends a question.
-        config: RunnableConfig = {"recursion_limit": 2 * self._loop.max_turns + 4}
+        config: RunnableConfig = {"recursion_limit": 2 * self._loop.limits.max_turns + 4}
         if self._stored:
             config["configurable"] = {"thread_id": id}
         return config
@@ -278,8 +292,16 @@ def _pair(row: object) -> tuple[Any, Any]:
     raise ConfigError(f"a row is a pair (image or list of images, question) and this one is a {what}: give both")
 
 
-def _policy(policy: Policy | str | None) -> Policy:
+def _policy(policy: Policy | str | None, base_url: str | None, api_key: str | None) -> Policy:
     # Imported here: torch and transformers are for those who run local weights.
+    if base_url is not None or api_key is not None:
+        if not isinstance(policy, str):
+            raise ConfigError(
+                "base_url and api_key are an endpoint's: name its model, VisionAgent('model', base_url=...)"
+            )
+        from .policies.openai import OpenAIPolicy
+
+        return OpenAIPolicy(policy, base_url=base_url, api_key=api_key)
     if policy is None:
         from .policies.embedded import EmbeddedPolicy
 

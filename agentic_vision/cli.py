@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_group import DONE, NO_ANSWER, CommandGroup, complain
+from .cli_options import (
+    BaseUrlOption,
+    PolicyOption,
+    TokensOption,
+    ToolsOption,
+    TurnsOption,
+    make_agent,
+    tool_names,
+)
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,28 +40,6 @@ app = typer.Typer(
     help="Ask questions of pictures: the agent glances first and looks closer only where it must.",
 )
 
-PolicyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--policy",
-        metavar="NAME_OR_FOLDER",
-        show_default="the small checkpoint in this package",
-        help="A checkpoint folder or a hub name.",
-    ),
-]
-ToolsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tools",
-        metavar="A,B",
-        show_default="zoom_crop,full_res,resize",
-        help="Tools that the model may call; '' for none.",
-    ),
-]
-TurnsOption = Annotated[int, typer.Option(min=1, help="Most messages of the model to one question.")]
-TokensOption = Annotated[
-    int | None, typer.Option(min=1, show_default="no limit", help="Most visual tokens to one question.")
-]
 SeedOption = Annotated[int, typer.Option(help="Fixes what is drawn by chance.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -67,6 +54,7 @@ def ask(
         Path | None, typer.Option(metavar="FILE.html", help="Write a page that shows what the agent saw.")
     ] = None,
     policy: PolicyOption = None,
+    base_url: BaseUrlOption = None,
     tools: ToolsOption = None,
     max_turns: TurnsOption = 4,
     max_visual_tokens: TokensOption = None,
@@ -87,12 +75,9 @@ def ask(
 
     sources = [Source.open(image) for image in images]  # a wrong path is told before a model is loaded
 
-    from .agent import VisionAgent
     from .cli_output import result_json, show_result
 
-    agent = VisionAgent(
-        policy, tools=_names(tools), max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed
-    )
+    agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
     result = agent.ask(sources, question)
     if trace is not None:
         result.save_trace(trace)
@@ -165,7 +150,7 @@ def evaluate_command(
             names,
             out,
             name=identity,
-            tools=_names(tools),
+            tools=tool_names(tools),
             max_turns=max_turns,
             max_visual_tokens=max_visual_tokens,
             seed=seed,
@@ -184,11 +169,6 @@ def evaluate_command(
 def main() -> None:
     """The console script."""
     app()
-
-
-def _names(tools: str | None) -> list[str] | None:
-    """The tools asked for by name; None for the agent's usual ones."""
-    return None if tools is None else [name.strip() for name in tools.split(",") if name.strip()]
 
 
 def _load(policy: str | None) -> tuple[Policy, str]:

@@ -42,9 +42,11 @@ def result_json(trajectory: Trajectory) -> dict[str, Any]:
 def show_result(trajectory: Trajectory, trace: Path | None) -> None:
     """The answer on the first line, then what the agent looked at, then what that saved."""
     console = _console()
-    if trajectory.stop_reason is StopReason.ANSWERED:
-        console.print(Text(plain(trajectory.answer or ""), style="bold green"))
-    else:
+    if trajectory.answer is not None:
+        console.print(Text(plain(trajectory.answer), style="bold green"))
+    if trajectory.answer is not None and trajectory.stop_reason is not StopReason.ANSWERED:
+        console.print(Text(f"made to answer: {plain(trajectory.detail or trajectory.stop_reason.value)}", style="dim"))
+    if trajectory.answer is None:
         why = f" ({plain(trajectory.detail)})" if trajectory.detail else ""
         console.print(Text(f"no answer: {trajectory.stop_reason.value.replace('_', ' ')}{why}", style="bold red"))
     console.print()

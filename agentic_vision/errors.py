@@ -39,3 +39,11 @@ class PolicyError(AgenticVisionError):
 
 class ContextFullError(PolicyError):
     """The conversation is longer than the model, or its training, has room for."""
+
+
+class RefusedError(PolicyError):
+    """The model, or its provider's content filter, will not answer this question."""
+
+
+class MisconfiguredError(PolicyError):
+    """No question can succeed until a setting is mended: a wrong key, an unknown model, a model without vision."""

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .agent import VisionAgent
 from .errors import ConfigError, PolicyError
-from .messages import StopReason
 from .policy import Policy
 from .rows import Row
 from .scores import Outcome, Scores, normalised, score
@@ -134,7 +133,7 @@ def _ask(agent: VisionAgent, strategy: str, group: Sequence[tuple[Row, Plan]]) -
     seconds = (time.perf_counter() - start) / len(group)
     failed = []
     for (row, how), result in zip(group, results, strict=True):
-        if result.stop_reason is StopReason.POLICY_FAILED:  # no answer of the model's: neither scored nor kept
+        if result.stop_reason.failed:  # no answer of the model's: neither scored nor kept
             failed.append(f"question {row.id} failed: {result.trajectory.detail}")
             continue
         yield Outcome(

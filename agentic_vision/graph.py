@@ -13,18 +13,21 @@ import operator
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from .errors import ConfigError, ContextFullError, PolicyError
+from .errors import ConfigError, PolicyError
+from .limits import Limits, stop_reason
 from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
-from .policy import Conversation, Policy, ToolSpec
-from .prompts import messages, system_text
+from .policy import Concluding, Conversation, Policy, Reply, Streaming, ToolSpec
+from .prompts import messages, reported, system_text
 from .protocol import parse
 from .runs import Run, Runs
 from .toolbox import Look, Toolbox
@@ -36,19 +39,21 @@ if TYPE_CHECKING:
 
     Graph: TypeAlias = CompiledStateGraph["State", None, "State", "State"]
 
-MAX_MALFORMED = 3  # turns: a model that cannot write the protocol after two hints will not learn it now
-
 STEPS: TypeAdapter[list[Step]] = TypeAdapter(list[Step])
 
 
 class State(TypedDict, total=False):
-    """What is stored between steps: JSON alone. `images` are paths, for who starts the graph itself."""
+    """What is stored between steps: JSON alone. `images` are paths, for who starts the graph itself.
+
+    `ending`: the limit for which the next turn is the last one, in which the policy is made to answer.
+    """
 
     id: str
     question: str
     images: list[str]
     sources: list[dict[str, Any]]
     steps: Annotated[list[dict[str, Any]], operator.add]
+    ending: str | None
     stop: str | None
     answer: str | None
     detail: str | None
@@ -56,15 +61,13 @@ class State(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Loop:
-    """The nodes of the graph and what they need. Limits are per question; `deadline` is in seconds."""
+    """The nodes of the graph and what they need."""
 
     policy: Policy
     toolbox: Toolbox
     runs: Runs
     glance_fraction: float
-    max_turns: int
-    max_visual_tokens: int | None
-    deadline: float | None
+    limits: Limits
 
     def compile(self, checkpointer: BaseCheckpointSaver[Any] | None) -> Graph:
         """The compiled graph."""
@@ -84,7 +87,7 @@ class Loop:
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
         records = [SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources]
         begun: State = {"id": id, "sources": [record.model_dump(mode="json") for record in records]}
-        family, budget = self.policy.family, self.max_visual_tokens
+        family, budget = self.policy.family, self.limits.max_visual_tokens
         sizes = [family.glance(source.size, self.glance_fraction).size for source in run.sources]
         asked = sum(map(family.tokens, sizes))
         if budget is not None and asked > budget:
@@ -104,46 +107,68 @@ class Loop:
         """Ask the policy for the next turn, and decide whether it was the last one."""
         run = self._run(state)
         steps = STEPS.validate_python(state["steps"])
-        seed = run.seed_for(state["question"], sum(isinstance(step, Turn) for step in steps))
+        before = [step for step in steps if isinstance(step, Turn)]
+        told = state.get("ending")
+        ending = StopReason(told) if told else self.limits.hurry(run.seconds, before)
+        turn = await self._asked(state, run, steps, conclude=ending is not None)
+        if not isinstance(turn, Turn):
+            return turn
+        if ending is None and turn.answer is None and (ending := self.limits.reached([*before, turn])) is not None:
+            turn = await self._made_to_answer(state, run, steps, turn)
+        update: State = {"steps": _dumped([turn]), "answer": turn.answer}
+        if ending is not None:
+            return {**update, "stop": ending.value, "detail": self.limits.why(ending)}
+        return {**update, "stop": StopReason.ANSWERED.value} if turn.answer is not None else update
+
+    async def _made_to_answer(self, state: State, run: Run, steps: Sequence[Step], turn: Turn) -> Turn:
+        """The last turn once more, as an answer, at the cost of both; as it was, where the policy gives none."""
+        if not isinstance(self.policy, Concluding):
+            return turn
+        again = await self._asked(state, run, steps, conclude=True)
+        if not isinstance(again, Turn) or again.answer is None:
+            return turn
+        fields = ("input_tokens", "cached_tokens", "output_tokens", "seconds", "requests")
+        return again.model_copy(update={field: getattr(turn, field) + getattr(again, field) for field in fields})
+
+    async def _asked(self, state: State, run: Run, steps: Sequence[Step], *, conclude: bool) -> Turn | State:
+        """The policy's next turn, or how the question ends without it."""
+        turns = [step for step in steps if isinstance(step, Turn)]
+        seed = run.seed_for(state["question"], len(turns))
+        conversation = self._conversation(state, run, steps)
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._left(run)) as limit:
-                reply = await self.policy.reply(self._conversation(state, run, steps), seed=seed)
-        except ContextFullError as error:
-            return {"stop": StopReason.CONTEXT_FULL.value, "detail": str(error)}
+                reply = await self._reply(conversation, run, seed, conclude=conclude)
         except PolicyError as error:
-            return {"stop": StopReason.POLICY_FAILED.value, "detail": str(error)}
+            return {"stop": stop_reason(error).value, "detail": str(error)}
         except TimeoutError as error:
             if not limit.expired():
                 return {"stop": StopReason.POLICY_FAILED.value, "detail": f"the policy timed out: {error}"}
-            return {"stop": StopReason.DEADLINE.value, "detail": f"no answer within {self.deadline:g} s"}
-        calls = sum(len(step.calls) for step in steps if isinstance(step, Turn))
+            return {"stop": StopReason.DEADLINE.value, "detail": self.limits.why(StopReason.DEADLINE)}
         # Half of a surrogate pair, which some decoders let through, cannot be stored as JSON.
         text = reply.text.encode("utf-8", "replace").decode()
-        turn = parse(text, first_call=calls + 1, truncated=reply.truncated).model_copy(
+        calls = sum(len(turn.calls) for turn in turns)
+        return parse(text, first_call=calls + 1, truncated=reply.truncated).model_copy(
             update={
                 "input_tokens": reply.input_tokens,
+                "cached_tokens": reply.cached_tokens,
                 "output_tokens": reply.output_tokens,
                 "seconds": time.perf_counter() - started,
             }
         )
-        turns = [step for step in (*steps, turn) if isinstance(step, Turn)]
-        update: State = {"steps": _dumped([turn])}
-        if turn.answer is not None:
-            return {**update, "stop": StopReason.ANSWERED.value, "answer": turn.answer}
-        if sum(turn.problem is not None for turn in turns) >= MAX_MALFORMED:
-            return {
-                **update,
-                "stop": StopReason.MALFORMED.value,
-                "detail": f"{MAX_MALFORMED} malformed turns",
-            }
-        if len(turns) >= self.max_turns:
-            return {
-                **update,
-                "stop": StopReason.TURN_LIMIT.value,
-                "detail": f"no answer in {self.max_turns} turns",
-            }
-        return update
+
+    async def _reply(self, conversation: Conversation, run: Run, seed: int | None, *, conclude: bool) -> Reply:
+        if conclude and isinstance(self.policy, Concluding):
+            return await self.policy.conclude(conversation, seed=seed)
+        if not run.heard or not isinstance(self.policy, Streaming):
+            return await self.policy.reply(conversation, seed=seed)
+        say = get_stream_writer()
+        async with aclosing(self.policy.stream(conversation, seed=seed)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Reply):
+                    return piece
+                say(piece)
+        raise PolicyError("the policy's stream ended without its reply")
 
     async def look(self, state: State) -> State:
         """Make the calls of the last turn, or report what was malformed in it."""
@@ -152,18 +177,23 @@ class Loop:
         turn = steps[-1]
         assert isinstance(turn, Turn)
         if turn.problem is not None:
-            return {"steps": _dumped([Observation(text=turn.problem.message)])}
+            return {"steps": _dumped([Observation(text=reported(turn.problem, self.policy.style))])}
         observations = await self._calls(turn.calls, steps[:-1], run, state["question"])
         update: State = {"steps": _dumped(observations)}
         earlier = _by_turn(steps[:-1])
         if earlier and _all(earlier[-1], FailureKind.REPEATED) and _all(observations, FailureKind.REPEATED):
-            detail = "the same call was made again after it was refused"
-            return {**update, "stop": StopReason.REPEATED_CALL.value, "detail": detail}
+            return self._ending(update, StopReason.REPEATED_CALL)
         refused = [turn for turn in (*earlier, observations) if _any(turn, FailureKind.OVER_BUDGET)]
         if len(refused) > 1 and refused[-1] is observations:
-            detail = f"the model went on asking for views beyond max_visual_tokens={self.max_visual_tokens}"
-            return {**update, "stop": StopReason.TOKEN_BUDGET.value, "detail": detail}
+            return self._ending(update, StopReason.TOKEN_BUDGET)
         return update
+
+    def _ending(self, update: State, reason: StopReason) -> State:
+        """The end for `reason`, after one last turn where the policy can be made to answer."""
+        key: Literal["ending", "stop"] = "ending" if isinstance(self.policy, Concluding) else "stop"
+        ended: State = {**update, "detail": self.limits.why(reason)}
+        ended[key] = reason.value
+        return ended
 
     async def _calls(
         self, calls: Sequence[ToolCall], steps: Sequence[Step], run: Run, question: str
@@ -199,7 +229,7 @@ class Loop:
             number = views.index(view) + 1
             message = f"Image {number} shows exactly that. Look elsewhere, or answer with what you have seen."
             failure = Failure(kind=FailureKind.REPEATED, message=message)
-        elif self.max_visual_tokens is not None and spent + cost > self.max_visual_tokens:
+        elif (budget := self.limits.max_visual_tokens) is not None and spent + cost > budget:
             message = "There is no budget left for another view like that. Answer with what you have seen."
             failure = Failure(kind=FailureKind.OVER_BUDGET, message=message)
         else:
@@ -221,14 +251,14 @@ class Loop:
 
     def _conversation(self, state: State, run: Run, steps: Sequence[Step]) -> Conversation:
         # From its second call on, the model has several images to choose from.
-        specs, system = self._told[len(run.sources) > 1 or self.max_turns > 2]
+        specs, system = self._told[len(run.sources) > 1 or self.limits.max_turns > 2]
         said = messages(
             state["question"],
             run.sources,
             steps,
             system=system,
             style=self.policy.style,
-            max_turns=self.max_turns,
+            max_turns=self.limits.max_turns,
         )
         return Conversation(id=state["id"], messages=said, tools=specs)
 
@@ -260,7 +290,7 @@ class Loop:
         return self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
 
     def _left(self, run: Run) -> float | None:
-        return None if self.deadline is None else max(self.deadline - run.seconds, 0.0)
+        return self.limits.left(run.seconds)
 
 
 async def _repeated(call: ToolCall) -> Observation:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .endpoint import PerLoop, attempts, client, line, passes
 from .errors import ConfigError
 from .judge_cache import JudgeCache
 from .messages import Record
@@ -96,7 +97,7 @@ class Judge:
         self.concurrency, self.timeout, self.patience = concurrency, timeout, patience
         self.request = dict(request) if request is not None else {"temperature": 0}
         self.cache = JudgeCache(cache) if cache is not None else None
-        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self._loops = PerLoop(self._loop)
 
     async def verdict(self, question: str, reference: str | Sequence[str], prediction: str) -> Verdict:
         """Whether `prediction` answers `question` as `reference` (any of several) does.
@@ -111,7 +112,7 @@ class Judge:
         known = self.cache.get(key) if self.cache else None
         if known:
             return Verdict(correct=known[0], reply=known[1], cached=True)
-        here = self._here()
+        here = self._loops.get()
         if key not in here.asked:
             here.asked[key] = _Asked(asyncio.ensure_future(self._ask(here, key, asked)))
             here.asked[key].task.add_done_callback(lambda _: here.asked.pop(key, None))
@@ -147,20 +148,9 @@ class Judge:
 
     async def _reply(self, client: AsyncOpenAI, messages: list[dict[str, str]], given_up: float) -> str:
         import openai
-        from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
-        def down(error: BaseException) -> bool:
-            status = error.status_code if isinstance(error, openai.APIStatusError) else 0
-            return isinstance(error, openai.APIConnectionError) or status in (408, 409, 429) or status >= 500
-
-        left = max(given_up - asyncio.get_running_loop().time(), 0.0)
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(down),
-                wait=wait_random_exponential(multiplier=0.5, max=20),
-                stop=stop_before_delay(left),
-                reraise=True,
-            ):
+            async for attempt in attempts(given_up - asyncio.get_running_loop().time()):
                 with attempt:
                     done = await client.chat.completions.create(
                         model=self.model,
@@ -170,37 +160,25 @@ class Judge:
             return _text(done)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise ConfigError(
-                f"the judge's endpoint turns us away ({_line(error)}): check model, base_url and api_key"
+                f"the judge's endpoint turns us away ({line(error)}): check model, base_url and api_key"
             ) from error
         except openai.APIStatusError as error:
-            what = "is down" if down(error) else "refuses this question"
-            raise _NoReplyError(f"the judge's endpoint {what}: {_line(error)}") from error
+            what = "is down" if passes(error) else "refuses this question"
+            raise _NoReplyError(f"the judge's endpoint {what}: {line(error)}") from error
         except openai.APIError as error:
-            raise _NoReplyError(f"the judge could not be reached: {_line(error)}") from error
+            raise _NoReplyError(f"the judge could not be reached: {line(error)}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise _NoReplyError(
-                f"the judge's endpoint sent no chat completion ({_line(error)}): does base_url end where "
+                f"the judge's endpoint sent no chat completion ({line(error)}): does base_url end where "
                 "/chat/completions begins?"
             ) from error
 
-    def _here(self) -> _Loop:
-        self._loops = {loop: own for loop, own in self._loops.items() if not loop.is_closed()}
-        loop = asyncio.get_running_loop()
-        if loop not in self._loops:
-            self._loops[loop] = _Loop(self._client(), asyncio.Semaphore(self.concurrency))
-        return self._loops[loop]
-
-    def _client(self) -> AsyncOpenAI:
-        import openai
-
-        try:
-            return openai.AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, timeout=self.timeout, max_retries=0)
-        except openai.OpenAIError as error:
-            raise ConfigError(f"the judge has no key ({_line(error)}): pass api_key or set OPENAI_API_KEY") from error
+    def _loop(self) -> _Loop:
+        return _Loop(client(self.base_url, self.api_key, self.timeout), asyncio.Semaphore(self.concurrency))
 
     async def aclose(self) -> None:
         """Ends this event loop's questions and closes its connections."""
-        here = self._loops.pop(asyncio.get_running_loop(), None)
+        here = self._loops.pop()
         if here:
             tasks = [asked.task for asked in here.asked.values()]
             for task in tasks:
@@ -213,9 +191,6 @@ class Judge:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_loops": {}}
 
 
 class _NoReplyError(Exception):
@@ -234,7 +209,3 @@ def _text(done: Any) -> str:
 def _storable(text: str) -> str:
     """Half of a surrogate pair, which some decoders let through, can be neither sent nor stored."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -28,7 +28,12 @@ class Record(BaseModel):
 
 
 class StopReason(StrEnum):
-    """Why the loop ended. Only `ANSWERED` promises an answer."""
+    """Why the loop ended. Only `ANSWERED` promises an answer.
+
+    Where a limit ended it (`TURN_LIMIT`, `TOKEN_BUDGET`, `DEADLINE`, `REPEATED_CALL`, `MALFORMED`), a policy that can
+    be made to answer has given its best answer all the same. `REFUSED`: the model or a content filter will not
+    answer. `MISCONFIGURED`: nothing can be answered until a setting is mended.
+    """
 
     ANSWERED = "answered"
     TURN_LIMIT = "turn_limit"
@@ -37,7 +42,14 @@ class StopReason(StrEnum):
     REPEATED_CALL = "repeated_call"
     MALFORMED = "malformed"
     CONTEXT_FULL = "context_full"
+    REFUSED = "refused"
+    MISCONFIGURED = "misconfigured"
     POLICY_FAILED = "policy_failed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether no model had its say: there is nothing to score."""
+        return self in (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED)
 
 
 class ProblemKind(StrEnum):
@@ -93,7 +105,7 @@ class Turn(Record):
     """One message of the model: a thought, then either calls or an answer; `problem` where it was malformed.
 
     `text` is the raw reply, unchanged. With a `problem`, `calls` is empty and `answer` is None. `seconds` is
-    the policy's time.
+    the policy's time; `requests` are two where a first reply was no answer and a limit asked for one.
     """
 
     kind: Literal["turn"] = "turn"
@@ -103,8 +115,10 @@ class Turn(Record):
     answer: str | None = None
     problem: Problem | None = None
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    requests: int = 1
 
 
 class Observation(Record):
@@ -140,15 +154,18 @@ class Usage(Record):
     """What a question cost. Visual tokens count every view that was shown, the glance included.
 
     `full_resolution_tokens` is what the same images would have cost at full resolution. `glance_floored` says
-    that the family's smallest accepted size made the asked glance fraction impossible.
+    that the family's smallest accepted size made the asked glance fraction impossible. `cached_tokens` are those of
+    the input that were read from a cache; `cost` is in US dollars, None where the model's price is not known.
     """
 
     visual_tokens: int = 0
     full_resolution_tokens: int = 0
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
     requests: int = 0
     glance_floored: bool = False
+    cost: float | None = None
 
     @computed_field  # type: ignore[prop-decorator]
     @property

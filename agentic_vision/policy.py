@@ -7,6 +7,7 @@ raw reply, unchanged: a policy may keep its KV cache and encode only what is new
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -25,10 +26,13 @@ class PromptStyle(StrEnum):
     """How a policy is told of its tools.
 
     TEXT: a system prompt with the protocol and the tools' schemas, and a line before every further image.
+    NATIVE: the same without protocol and schemas, for models that call functions their own way; the policy writes
+    what they say in the text protocol.
     COMPACT: `Tools: zoom_crop, full_res.` and nothing else, for small checkpoints trained on it.
     """
 
     TEXT = "text"
+    NATIVE = "native"
     COMPACT = "compact"
 
 
@@ -96,10 +100,16 @@ class Conversation(_Value):
 
 
 class Reply(_Value):
-    """Raw model text. Token counts are 0 where unknown; `truncated` says that a length limit cut the text."""
+    """Raw model text. Token counts are 0 where unknown; `truncated` says that a length limit cut the text.
+
+    `cached_tokens`: those of the input that were not computed anew; `image_tokens`: those that are the images', None
+    where the model's server does not tell them apart.
+    """
 
     text: str
     input_tokens: int = 0
+    cached_tokens: int = 0
+    image_tokens: int | None = None
     output_tokens: int = 0
     truncated: bool = False
 
@@ -124,4 +134,22 @@ class Policy(Protocol):
 
     def forget(self, conversation_id: str) -> None:
         """The conversation is over: free what was kept for it. Unknown ids are fine."""
+        ...
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """A policy that can be made to answer: it is asked to where a limit would leave the question without one."""
+
+    async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """As `reply`, but no tool may be called: the answer, with what was seen."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A policy that can be heard while it speaks."""
+
+    def stream(self, conversation: Conversation, *, seed: int | None = None) -> AsyncGenerator[str | Reply, None]:
+        """`reply`, as pieces of its text while they come, and the whole reply at last."""
         ...

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from .messages import Observation, Step, Turn
+from .messages import Observation, Problem, ProblemKind, Step, Turn
 from .policy import ImagePart, Message, PromptStyle, TextPart, ToolSpec
 from .protocol import ANSWER_FORM, CALL_FORM
 from .source import Source
 
 LAST_TURN = "This is your last turn: answer now with what you have seen."
+NOW = "Tools can no longer be called. Answer the question with what you have seen, as short as it allows"
 
 
 def messages(
@@ -40,7 +41,7 @@ def messages(
             said.append(Message(role="assistant", parts=(TextPart(text=step.text),)))
         else:
             said.append(Message(role="tool", parts=_observed(step, sources, style)))
-    if style is PromptStyle.TEXT and turns and turns == max_turns - 1:
+    if style is not PromptStyle.COMPACT and turns and turns == max_turns - 1:
         said[-1] = Message(role="tool", parts=(*said[-1].parts, TextPart(text=f"\n{LAST_TURN}")))
     return tuple(said)
 
@@ -51,6 +52,10 @@ def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool)
         return f"Tools: {', '.join(tool.name for tool in tools)}." if tools else ""
     shown = " They are first shown at a reduced resolution, to save time." if reduced else ""
     intro = f"You answer a question about one or several images.{shown}"
+    if style is PromptStyle.NATIVE:
+        look = " Where you can answer from what you see, answer at once; where a detail is missing, look closer with a "
+        numbered = "function.\nImages are numbered from 1, in the order in which they are shown."
+        return f"{intro}{f'{look}{numbered}' if tools else ''}\nGive the answer alone, as short as the question allows."
     think = "Think first, inside <think>...</think>."
     answer = f"Give the answer alone, as short as the question allows: {ANSWER_FORM}"
     if not tools:
@@ -64,6 +69,15 @@ def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool)
         f"Call a tool: {CALL_FORM}\n{answer}\n"
         "Images are numbered from 1, in the order in which they are shown."
     )
+
+
+def reported(problem: Problem, style: PromptStyle) -> str:
+    """What the model is told of its malformed turn."""
+    if style is not PromptStyle.NATIVE:
+        return problem.message
+    if problem.kind in (ProblemKind.BAD_JSON, ProblemKind.BAD_CALL):
+        return "The arguments of that call are not a valid JSON object. Call the function again, or answer."
+    return "That was neither a call nor an answer. Call a function, or give the answer alone."
 
 
 def _before_first_turn(steps: Sequence[Step]) -> list[Observation]:

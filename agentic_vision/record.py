@@ -19,8 +19,9 @@ def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
         visual_tokens=sum(step.visual_tokens for step in steps if isinstance(step, Observation)),
         full_resolution_tokens=sum(glance.full_tokens for glance in glances),
         input_tokens=sum(turn.input_tokens for turn in turns),
+        cached_tokens=sum(turn.cached_tokens for turn in turns),
         output_tokens=sum(turn.output_tokens for turn in turns),
-        requests=len(turns),
+        requests=sum(turn.requests for turn in turns),
         glance_floored=any(glance.floored for glance in glances),
     )
     return Trajectory(

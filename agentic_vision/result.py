@@ -21,7 +21,7 @@ class Result:
 
     @property
     def answer(self) -> str | None:
-        """The answer; None where `stop_reason` is not `ANSWERED`."""
+        """The answer; None where there is none, which `stop_reason` explains."""
         return self.trajectory.answer
 
     @property
@@ -49,6 +49,16 @@ class GlanceEvent:
 
 
 @dataclass(frozen=True)
+class TextEvent:
+    """The model is speaking: the next piece of a turn's raw text. Only where it was asked for, and the policy streams.
+
+    The turn comes whole afterwards; it may be another one where a limit made the model answer.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class TurnEvent:
     """The model said something."""
 
@@ -69,4 +79,4 @@ class DoneEvent:
     result: Result
 
 
-Event: TypeAlias = GlanceEvent | TurnEvent | ObservationEvent | DoneEvent
+Event: TypeAlias = GlanceEvent | TextEvent | TurnEvent | ObservationEvent | DoneEvent

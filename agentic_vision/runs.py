@@ -21,10 +21,13 @@ KEPT = 64  # reopened questions whose end nobody announces (they were started on
 
 @dataclass(frozen=True)
 class Run:
-    """One question in this process. `started` is on the `time.monotonic` clock."""
+    """One question in this process. `started` is on the `time.monotonic` clock; `heard`: someone listens to the
+    policy while it speaks.
+    """
 
     sources: tuple[Source, ...]
     seed: int | None = None
+    heard: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def seed_for(self, question: str, turn: int) -> int | None:

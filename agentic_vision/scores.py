@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .messages import FailureKind, Observation, StopReason, Trajectory
+from .messages import FailureKind, Observation, Trajectory
 from .view import Box
 
 _OUTER = " .,;:!?`"
@@ -135,7 +135,7 @@ def score(outcomes: Sequence[Outcome]) -> Scores:
         malformed_interval=wilson(ill_formed, well_formed + ill_formed),
         box_covers_evidence=_share(covered),
         box_covers_evidence_interval=_interval(covered),
-        no_answer=_share(o.trajectory.stop_reason is not StopReason.ANSWERED for o in outcomes),
+        no_answer=_share(o.answer is None for o in outcomes),
         turns=_share(len(o.trajectory.turns) for o in outcomes),
         seconds=_share(o.seconds for o in outcomes),
     )

@@ -32,13 +32,15 @@ EMBEDDED_SIDE = 1024  # pixels: a page stays small whatever the source; nobody r
 SHOWN_SIDE = 320  # CSS pixels that every view is scaled to, so that small and large ones compare
 
 ENDINGS = {
-    StopReason.TURN_LIMIT: "No answer: the turn limit was reached",
-    StopReason.TOKEN_BUDGET: "No answer: the visual-token budget was spent",
-    StopReason.DEADLINE: "No answer: time ran out",
-    StopReason.REPEATED_CALL: "No answer: the same call was repeated",
-    StopReason.MALFORMED: "No answer: too many malformed turns",
-    StopReason.CONTEXT_FULL: "No answer: the conversation outgrew the model",
-    StopReason.POLICY_FAILED: "No answer: the model failed",
+    StopReason.TURN_LIMIT: "the turn limit was reached",
+    StopReason.TOKEN_BUDGET: "the visual-token budget was spent",
+    StopReason.DEADLINE: "time ran out",
+    StopReason.REPEATED_CALL: "the same call was repeated",
+    StopReason.MALFORMED: "too many malformed turns",
+    StopReason.CONTEXT_FULL: "the conversation outgrew the model",
+    StopReason.REFUSED: "the model refused",
+    StopReason.MISCONFIGURED: "the model cannot be asked like this",
+    StopReason.POLICY_FAILED: "the model failed",
 }
 
 
@@ -76,13 +78,17 @@ def trace_html(trajectory: Trajectory, images: Sequence[ImageLike | Source]) -> 
 
 
 def _answer(trajectory: Trajectory) -> str:
-    """The answer, or plainly that there is none and why."""
+    """The answer, or plainly that there is none, and why it ended where the model did not end it."""
     turns = len(trajectory.turns)
     meta = f"<span>{turns} turn{'' if turns == 1 else 's'}, {trajectory.seconds:.2f} s</span>"
     if trajectory.stop_reason is StopReason.ANSWERED:
         return f'<p class="answer"><strong dir="auto">{escape(trajectory.answer or "")}</strong>{meta}</p>'
+    why = ENDINGS[trajectory.stop_reason]
+    if trajectory.answer is not None:
+        said = f'<strong dir="auto">{escape(trajectory.answer)}</strong><span>made to answer: {why}</span>'
+        return f'<p class="answer">{said}{meta}</p>'
     detail = f"<span>{escape(trajectory.detail)}</span>" if trajectory.detail else ""
-    return f'<p class="answer none"><strong>{ENDINGS[trajectory.stop_reason]}</strong>{detail}{meta}</p>'
+    return f'<p class="answer none"><strong>No answer: {why}</strong>{detail}{meta}</p>'
 
 
 def _budget(trajectory: Trajectory) -> str:

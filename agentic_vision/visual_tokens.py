@@ -23,6 +23,7 @@ __all__ = [
     "LlavaNext",
     "OpenAIPatches",
     "OpenAITiles",
+    "PatchGrid",
     "QwenVL",
     "family",
 ]
@@ -158,6 +159,33 @@ class OpenAIPatches(Family):
         return math.ceil(round(patches * self.factor, 6))
 
 
+@dataclass(frozen=True)
+class PatchGrid(Family):
+    """Claude: a token a patch, the image padded to whole patches, and shrunk where a side or the cost is too large.
+
+    Source: Anthropic's "Vision": ceil(width / 28) * ceil(height / 28) tokens; at most 1568 pixels a side and 1568
+    tokens, which its table of largest sizes (1092 x 1092, 951 x 1268, 784 x 1568, ...) agrees with.
+    """
+
+    patch_size: int
+    max_side: int
+    max_tokens: int
+
+    def shown_size(self, size: Size) -> Size:
+        low, high = 0, min(max(size), self.max_side)
+        while low < high:  # the longest side that is allowed: the cost never falls when an image grows
+            middle = (low + high + 1) // 2
+            allowed = self._patches(scaled(size, middle)) <= self.max_tokens
+            low, high = (middle, high) if allowed else (low, middle - 1)
+        return size if low == max(size) else scaled(size, low)
+
+    def tokens(self, size: Size) -> int:
+        return self._patches(self.shown_size(size))
+
+    def _patches(self, size: Size) -> int:
+        return math.ceil(size[0] / self.patch_size) * math.ceil(size[1] / self.patch_size)
+
+
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -173,8 +201,16 @@ FAMILIES: dict[str, Family] = {
             patch_size=14,
             canvases=((672, 336), (336, 672), (672, 672), (336, 1008), (1008, 336)),
         ),
+        # By OpenAI's "Images and vision": GPT-4o, 4.1; GPT-5; o1, o3; GPT-4o-mini; then those that count patches:
+        # GPT-4.1-mini, GPT-5-mini; GPT-4.1-nano, GPT-5-nano; o4-mini.
         OpenAITiles("openai-tiles", base_tokens=85, tile_tokens=170),
+        OpenAITiles("openai-tiles-gpt-5", base_tokens=70, tile_tokens=140),
+        OpenAITiles("openai-tiles-o", base_tokens=75, tile_tokens=150),
+        OpenAITiles("openai-tiles-4o-mini", base_tokens=2833, tile_tokens=5667),
         OpenAIPatches("openai-patches", factor=1.62),
+        OpenAIPatches("openai-patches-nano", factor=2.46),
+        OpenAIPatches("openai-patches-o4", factor=1.72),
+        PatchGrid("claude", patch_size=28, max_side=1568, max_tokens=1568, coordinates="pixels"),
     )
 }
 """The families that are known by name. Others are made the same way: a family is a plain frozen value."""

@@ -126,12 +126,12 @@ def test_the_compact_style_says_nothing_beyond_what_the_checkpoint_was_trained_o
 
 
 @pytest.mark.parametrize("turns", [2, 4])
-def test_only_the_text_style_is_told_of_its_last_turn(picture, turns):
+def test_all_but_the_compact_style_are_told_of_their_last_turn(picture, turns):
     replies = [FULL, crop(0, 0, 99, 99), crop(50, 50, 99, 99), ANSWER][-turns:]
     for style in PromptStyle:
         seen = conversations(replies, picture, style, max_turns=turns)
         told = [LAST_TURN in conversation.messages[-1].text for conversation in seen]
-        assert told == [False] * (turns - 1) + [style is PromptStyle.TEXT]
+        assert told == [False] * (turns - 1) + [style is not PromptStyle.COMPACT]
 
 
 def test_without_tools_there_is_no_word_of_them(picture):

@@ -6,7 +6,7 @@ import pytest
 from scripted_agent import ANSWER, FAMILY, FULL, Failing, ask, crop
 
 from agentic_vision import ConfigError, ImageError, PolicyError, VisionAgent
-from agentic_vision.graph import MAX_MALFORMED
+from agentic_vision.limits import MAX_MALFORMED
 from agentic_vision.messages import FailureKind, ProblemKind, StopReason
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Reply

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -39,6 +40,10 @@ class Task(Protocol[T_co]):
 
     def row(self) -> Row:
         """The row to decode; called in the batcher's thread, under `torch.inference_mode()`."""
+        ...
+
+    def progress(self, row: Row) -> None:
+        """The row has one more token."""
         ...
 
     def result(self, row: Row) -> T_co:
@@ -125,10 +130,16 @@ class Batcher(Generic[T]):
                 if self._running:
                     try:
                         self._decoder.step()
+                        self._tell(self._running)
                     except Exception as error:
                         self._fail(list(self._running), error)
                         self._decoder.clear()
                     self._release()
+
+    @staticmethod
+    def _tell(rows: Mapping[Row, _Request[T]]) -> None:
+        for row, request in rows.items():
+            request.task.progress(row)
 
     def _next_requests(self) -> list[_Request[T]] | None:
         """What may join the batch now, in order of arrival; waits while there is nothing to do. None: nobody
@@ -172,6 +183,7 @@ class Batcher(Generic[T]):
             self._running |= rows
             try:
                 self._decoder.admit(list(rows))
+                self._tell(rows)
             except Exception as error:
                 self._fail(list(rows), error)
 

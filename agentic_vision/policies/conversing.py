@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import ContextFullError
@@ -22,9 +23,16 @@ class Conversing:
     temperature: float
     longest: int
 
-    def task(self, conversation: Conversation, seed: int | None) -> TurnTask:
-        """The next turn of `conversation`."""
-        return TurnTask(self, conversation, seed)
+    def task(
+        self,
+        conversation: Conversation,
+        seed: int | None,
+        *,
+        opening: str = "",
+        say: Callable[[str], None] | None = None,
+    ) -> TurnTask:
+        """The next turn of `conversation`, whose text begins with `opening`; `say` hears it while it is decoded."""
+        return TurnTask(self, conversation, seed, opening, say)
 
 
 @dataclass(eq=False)
@@ -34,6 +42,10 @@ class TurnTask:
     shared: Conversing
     conversation: Conversation
     seed: int | None
+    opening: str = ""
+    say: Callable[[str], None] | None = None
+    opening_ids: tuple[int, ...] = ()
+    said: int = 0  # characters that `say` has heard
     pieces: tuple[Piece, ...] = ()
     input_tokens: int = 0
 
@@ -49,6 +61,9 @@ class TurnTask:
         added = session.added(self.pieces)
         chunk = shared.encoder.encode(added, session.replies)
         chunk.ids[:0] = session.pending
+        if self.opening:
+            self.opening_ids = tuple(shared.encoder.reply_ids(self.opening))
+            chunk.ids += self.opening_ids
         self.input_tokens = session.length + len(chunk.ids)
         room = shared.longest - self.input_tokens
         if room < 1:
@@ -59,14 +74,28 @@ class TurnTask:
             )
         return Row(session, chunk, min(shared.max_new_tokens, room), shared.temperature, self.seed)
 
+    def progress(self, row: Row) -> None:
+        """Let `say` hear what is new, but for a character whose bytes have not all come."""
+        if self.say is None:
+            return
+        text = self._text(row)
+        whole = len(text) if row.done else len(text.rstrip("\ufffd"))
+        if whole > self.said:
+            self.say(text[self.said : whole])
+            self.said = whole
+
+    def _text(self, row: Row) -> str:
+        ids = row.sampled[:-1] if self.shared.decoder.stops(row.sampled[-1]) else row.sampled
+        return self.opening + self.shared.encoder.decode(ids)
+
     def result(self, row: Row) -> Reply:
         """Note in the session what the cache holds now. The last sampled token is not in it yet."""
         shared = self.shared
         stopped = shared.decoder.stops(row.sampled[-1])
         said = row.sampled[:-1] if stopped else row.sampled
-        text = shared.encoder.decode(said)
+        text = self._text(row)
         session = row.session
-        session.replies[text] = tuple(said)
+        session.replies[text] = (*self.opening_ids, *said)
         session.pieces = (*self.pieces, Piece("reply", text))
         session.pending = [] if stopped else row.sampled[-1:]
         shared.sessions.trim()

@@ -137,7 +137,7 @@ class Encoder:
                 case "text":
                     ids += self._ids(piece.text, special=False)
                 case "reply":
-                    ids += replies[piece.text] if piece.text in replies else self._reply_ids(piece.text)
+                    ids += replies[piece.text] if piece.text in replies else self.reply_ids(piece.text)
                 case "image":
                     ids += [self._image_id] * next(lengths)
         return ids
@@ -189,7 +189,7 @@ class Encoder:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special)
         return ids
 
-    def _reply_ids(self, text: str) -> list[int]:
+    def reply_ids(self, text: str) -> list[int]:
         """A reply that was not sampled here may hold the protocol's own special tokens, but never an image's
         placeholder.
         """

@@ -12,8 +12,10 @@ images. Replies that are asked for at the same time are decoded in one batch. Ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
     from .weights import Weights
+
+OPENING = "<answer>"
 
 
 class TransformersPolicy:
@@ -127,6 +131,29 @@ class TransformersPolicy:
         an image that cannot be drawn. Cancelling the task takes the request out of the batch.
         """
         return await asyncio.wrap_future(self._batcher.submit(self._turns.task(conversation, seed)))
+
+    async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """The answer, with what was seen: the model goes on from an `<answer>` that it did not write itself."""
+        task = self._turns.task(conversation, seed, opening=OPENING)
+        return await asyncio.wrap_future(self._batcher.submit(task))
+
+    async def stream(self, conversation: Conversation, *, seed: int | None = None) -> AsyncGenerator[str | Reply, None]:
+        """`reply`, as pieces of its text while they are decoded, and the whole reply at last."""
+        loop = asyncio.get_running_loop()
+        said: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def hear(piece: str | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has gone: nobody listens any more
+                loop.call_soon_threadsafe(said.put_nowait, piece)
+
+        future = self._batcher.submit(self._turns.task(conversation, seed, say=hear))
+        future.add_done_callback(lambda _: hear(None))
+        try:
+            while (piece := await said.get()) is not None:
+                yield piece
+            yield await asyncio.wrap_future(future)
+        finally:
+            future.cancel()
 
     def forget(self, conversation_id: str) -> None:
         """Free the KV cache of a conversation that is over."""

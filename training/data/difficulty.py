@@ -19,7 +19,7 @@ from typing import Any
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError, PolicyError
-from agentic_vision.messages import StopReason, Trajectory
+from agentic_vision.messages import Trajectory
 from agentic_vision.policy import Policy
 from agentic_vision.rows import Row
 from agentic_vision.scores import normalised
@@ -100,7 +100,7 @@ async def _measured(
     async def one(row: Row) -> Measured:
         asked = [agent.aask(list(row.images), row.question, seed=seed + k) for agent in agents for k in range(n)]
         answers = [result.trajectory for result in await asyncio.gather(*asked)]
-        failed = next((t for t in answers if t.stop_reason is StopReason.POLICY_FAILED), None)
+        failed = next((t for t in answers if t.stop_reason.failed), None)
         if failed is not None:
             raise PolicyError(f"{row.id}: {failed.detail}; what was measured is kept: run this again to go on")
         right = await _right(row, answers, accuracy)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from agentic_vision.errors import ConfigError
-from agentic_vision.messages import StopReason
 from agentic_vision.scores import normalised
 
 from .choices import choice
@@ -32,7 +31,7 @@ class Accuracy(Part):
         scores: list[float | None] = []
         for trajectory in group.trajectories:
             if trajectory.answer is None:
-                scores.append(None if trajectory.stop_reason is StopReason.POLICY_FAILED else 0.0)
+                scores.append(None if trajectory.stop_reason.failed else 0.0)
             else:
                 scores.append(max(self.compare(trajectory.answer, reference, group) for reference in group.references))
         return scores

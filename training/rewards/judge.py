@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentic_vision.judge import Judge
-from agentic_vision.messages import StopReason, Trajectory
+from agentic_vision.messages import Trajectory
 
 from .reward import Part, Scoring
 
@@ -27,7 +27,7 @@ class JudgeReward(Part):
 
     async def _verdict(self, trajectory: Trajectory, scoring: Scoring) -> float | None:
         if trajectory.answer is None:
-            return None if trajectory.stop_reason is StopReason.POLICY_FAILED else 0.0
+            return None if trajectory.stop_reason.failed else 0.0
         verdict = await self.judge.verdict(trajectory.question, scoring.group.references, trajectory.answer)
         if verdict.correct is None:
             scoring.note(self, verdict.reason or "no verdict")

@@ -15,7 +15,6 @@ from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
-from agentic_vision.messages import StopReason
 from agentic_vision.policies.encoding import encoder_for
 from agentic_vision.qwen_tokens import QwenVL
 from agentic_vision.toolbox import Toolbox
@@ -72,7 +71,7 @@ class VisionAgentLoop(AgentLoopBase):
         result = await agent.aask(list(facts["images"]), facts["question"], seed=seed)
         trajectory = result.trajectory
         record = policy.take(trajectory.id)
-        if trajectory.stop_reason is StopReason.POLICY_FAILED or not record.mask:
+        if trajectory.stop_reason.failed or not record.mask:
             raise RuntimeError(f"{facts.get('id')}: {trajectory.detail or trajectory.stop_reason}")
         if next(_taken) < CHECKED:
             turns = [turn.text for turn in trajectory.turns]

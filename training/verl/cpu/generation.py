@@ -71,6 +71,9 @@ class TokenTask:
         sampling = self.sampling
         return Row(session, chunk, sampling.max_tokens, sampling.temperature, sampling.seed, log_probs=[])
 
+    def progress(self, row: Row) -> None:
+        """Nobody listens."""
+
     def result(self, row: Row) -> Generated:
         assert row.log_probs is not None
         # The last sampled token is not in the cache: whoever goes on gives it again, first of all.

@@ -1,0 +1,68 @@
+"""Options that several commands share, and the agent that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .agent import VisionAgent
+
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME_OR_FOLDER",
+        show_default="the small checkpoint in this package",
+        help="A checkpoint folder or a hub name.",
+    ),
+]
+ToolsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        metavar="A,B",
+        show_default="zoom_crop,full_res,resize",
+        help="Tools that the model may call; '' for none.",
+    ),
+]
+TurnsOption = Annotated[int, typer.Option(min=1, help="Most messages of the model to one question.")]
+TokensOption = Annotated[
+    int | None, typer.Option(min=1, show_default="no limit", help="Most visual tokens to one question.")
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="An OpenAI-compatible endpoint, which --policy then names a model of; its key is OPENAI_API_KEY.",
+    ),
+]
+
+
+def make_agent(
+    policy: str | None,
+    base_url: str | None,
+    tools: str | None,
+    *,
+    max_turns: int,
+    max_visual_tokens: int | None,
+    seed: int | None = None,
+) -> VisionAgent:
+    """The agent of these options. Raises `ConfigError` where they contradict each other."""
+    from .agent import VisionAgent
+
+    return VisionAgent(
+        policy,
+        base_url=base_url,
+        tools=tool_names(tools),
+        max_turns=max_turns,
+        max_visual_tokens=max_visual_tokens,
+        seed=seed,
+    )
+
+
+def tool_names(tools: str | None) -> list[str] | None:
+    """The tools asked for by name; None for the agent's usual ones."""
+    return None if tools is None else [name.strip() for name in tools.split(",") if name.strip()]

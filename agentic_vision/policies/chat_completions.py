@@ -1,0 +1,201 @@
+"""The wire of OpenAI's Chat Completions: a conversation as its messages, its completion as a reply.
+
+Its messages of role `tool` hold text alone, by OpenAI's own types; what a tool shows follows in a user message, after
+all results of the turn, in their order. Servers that take images in a tool message (vLLM, ours) get them there, where
+the profile says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..endpoint import BrokenStreamError
+from ..errors import PolicyError, RefusedError
+from ..policy import Conversation, ImagePart, Message, Reply, TextPart
+from .image_bytes import ImageBytes
+from .native_calls import NativeReply
+from .spoken import Called, Said, Wrote, exchanges
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+    from ..profiles import Profile
+
+SHOWN_BELOW = "It is shown in the next message."
+
+
+@dataclass(frozen=True)
+class ChatCompletions:
+    """The requests, and what is said in their replies. `more`: further fields of every request."""
+
+    model: str
+    profile: Profile
+    images: ImageBytes
+    temperature: float | None
+    max_new_tokens: int | None
+    more: dict[str, Any]
+
+    async def ask(
+        self, client: AsyncOpenAI, conversation: Conversation, seed: int | None, *, must_answer: bool = False
+    ) -> Reply:
+        """The reply, at once. Raises what `reply` raises, and openai's errors."""
+        request = await asyncio.to_thread(self.request, conversation, seed, must_answer=must_answer)
+        return reply(await client.chat.completions.create(**request), self.profile)
+
+    async def listen(
+        self, client: AsyncOpenAI, conversation: Conversation, seed: int | None
+    ) -> AsyncGenerator[str | Reply, None]:
+        """The reply in pieces, and whole at last. Raises `BrokenStreamError` where the stream ends early."""
+        from openai.lib.streaming.chat import ChatCompletionStreamState
+
+        request = await asyncio.to_thread(self.request, conversation, seed)
+        state: ChatCompletionStreamState[Any] = ChatCompletionStreamState()
+        finished = False
+        stream = await client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True})
+        async with stream:
+            async for chunk in stream:
+                state.handle_chunk(chunk)
+                for choice in chunk.choices:
+                    finished = finished or choice.finish_reason is not None
+                    if choice.delta.content:
+                        yield choice.delta.content
+        if not finished:
+            raise BrokenStreamError("it ended without a finish_reason")
+        yield reply(state.get_final_completion(), self.profile)
+
+    def request(self, conversation: Conversation, seed: int | None, *, must_answer: bool = False) -> dict[str, Any]:
+        """The fields of a request. The images of `conversation` are drawn and encoded here."""
+        fields: dict[str, Any] = {"model": self.model, "messages": messages(conversation, self.profile, self.images)}
+        if self.profile.calls == "native" and conversation.tools:
+            fields["tools"] = tools(conversation)
+            if must_answer:  # not left out: they are part of the prefix that is cached
+                fields["tool_choice"] = "none"
+        if self.temperature is not None:
+            fields["temperature"] = self.temperature
+        if self.max_new_tokens is not None:
+            fields[self.profile.max_tokens] = self.max_new_tokens
+        if seed is not None:
+            fields["seed"] = seed
+        return {**fields, **self.more}
+
+    def forget(self, conversation_id: str) -> None:
+        """Nothing is kept: every request holds the whole conversation."""
+
+
+def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -> list[dict[str, Any]]:
+    """The request's `messages`: for a conversation that goes on, those before and more, byte for byte."""
+    written: list[dict[str, Any]] = []
+    for part in exchanges(conversation, native=profile.calls == "native"):
+        match part:
+            case Said(message):
+                role = "user" if message.role == "tool" else message.role
+                written.append({"role": role, "content": _content(message, profile, images)})
+            case Wrote(text):
+                written.append({"role": "assistant", "content": text})
+            case Called(reply, ids, results):
+                written.append(_assistant(reply, ids, profile))
+                written += _results(ids, results, profile, images)
+    return written
+
+
+def tools(conversation: Conversation) -> list[dict[str, Any]]:
+    """The request's `tools`."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
+        }
+        for tool in conversation.tools
+    ]
+
+
+def reply(completion: ChatCompletion, profile: Profile) -> Reply:
+    """What the model said, in the text protocol.
+
+    Raises `RefusedError` where the model or a filter refused, `PolicyError` for what is no chat completion.
+    """
+    try:
+        choice = completion.choices[0]
+        message = choice.message
+        content = message.content or ""
+        refusal = message.refusal or ""
+        calls = tuple(
+            (call.function.name, call.function.arguments or "")
+            for call in message.tool_calls or ()
+            if call.type == "function"
+        )
+    except (AttributeError, IndexError, TypeError) as error:
+        raise PolicyError(
+            "the endpoint sent no chat completion: does base_url end where /chat/completions begins (often in /v1)?"
+        ) from error
+    if choice.finish_reason == "content_filter" or refusal:
+        raise RefusedError(
+            f"the model refused ({refusal[:200] or 'a content filter'}): ask otherwise, or another model"
+        )
+    truncated = choice.finish_reason == "length"
+    if profile.calls == "native":
+        reasoning = getattr(message, profile.reasoning, None) if profile.reasoning else None
+        native = NativeReply(content, reasoning if isinstance(reasoning, str) else "", calls)
+        text = content if truncated and not calls else native.text()
+    else:
+        text = content
+    usage = completion.usage
+    details = usage.prompt_tokens_details if usage else None
+    return Reply(
+        text=text,
+        input_tokens=usage.prompt_tokens if usage else 0,
+        cached_tokens=(details.cached_tokens or 0) if details else 0,
+        image_tokens=getattr(details, "image_tokens", None) if details else None,
+        output_tokens=usage.completion_tokens if usage else 0,
+        truncated=truncated,
+    )
+
+
+def _assistant(reply: NativeReply, ids: tuple[str, ...], profile: Profile) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.content or None}
+    if profile.reasoning and reply.reasoning:  # models that think between calls expect their thoughts back
+        message[profile.reasoning] = reply.reasoning
+    if ids:
+        message["tool_calls"] = [
+            {"id": id, "type": "function", "function": {"name": name, "arguments": given}}
+            for id, (name, given) in zip(ids, reply.calls, strict=True)
+        ]
+    return message
+
+
+def _results(
+    ids: tuple[str, ...], results: tuple[Message, ...], profile: Profile, images: ImageBytes
+) -> list[dict[str, Any]]:
+    """A message for every call, and the images that those cannot hold."""
+    written: list[dict[str, Any]] = []
+    shown: list[TextPart | ImagePart] = []
+    for id, result in zip(ids, results, strict=False):
+        if result.images and profile.tool_images == "user":
+            content: Any = f"{result.text.strip()} {SHOWN_BELOW}".strip()
+            shown += result.parts
+        else:
+            content = _content(result, profile, images)
+        written.append({"role": "tool", "tool_call_id": id, "content": content})
+    if shown:
+        together = Message(role="user", parts=tuple(shown))
+        written.append({"role": "user", "content": _content(together, profile, images)})
+    return written
+
+
+def _content(message: Message, profile: Profile, images: ImageBytes) -> Any:
+    if not message.images:
+        return message.text
+    return [_part(part, profile, images) for part in message.parts]
+
+
+def _part(part: TextPart | ImagePart, profile: Profile, images: ImageBytes) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    image: dict[str, Any] = {"url": images.data_uri(part)}
+    if profile.detail:
+        image["detail"] = profile.detail
+    return {"type": "image_url", "image_url": image}

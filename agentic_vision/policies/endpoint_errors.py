@@ -1,0 +1,94 @@
+"""What did the endpoint mean by its error, and what mends it? Its exceptions as this library's own."""
+
+from __future__ import annotations
+
+import re
+
+from ..endpoint import USED_UP, BrokenStreamError, code_of, line
+from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
+
+# Servers agree on status codes, and hardly on codes and words: these are what OpenAI, vLLM, SGLang, llama.cpp and
+# Anthropic's and Google's compatible endpoints were seen to write.
+_TOO_LONG = re.compile(
+    r"context[ _](length|window)|maximum (context|model|input) len|max_model_len|too many tokens|"
+    r"prompt is too long|longer than the maximum|exceeds? the (available|maximum) context|input is too long",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content[ _-](filter|policy|management)|responsible ?ai|safety system|moderation", re.IGNORECASE
+)
+_BLIND = re.compile(
+    r"(not|n't) (a )?(support|accept|have|take)[^.]{0,40}(image|vision|multi-?modal)|"
+    r"(image|vision|multi-?modal)[^.]{0,60}(not|n't|un)[ -]?(support|accept|allowed|available|enabled)|"
+    r"at most 0 image|not a (multi-?modal|vision) model|unknown variant `?image_url|mmproj",
+    re.IGNORECASE,
+)
+
+
+def as_policy_error(error: Exception, model: str) -> PolicyError:
+    """The error of a request that is not sent again, with its mend."""
+    import openai
+
+    said = line(error)
+    match error:
+        case openai.APITimeoutError():
+            return PolicyError(
+                f"the endpoint did not answer in time: allow more (timeout), or ask less at once ({said})"
+            )
+        case openai.APIResponseValidationError():
+            return _nonsense(said)
+        case openai.APIStatusError():
+            return _refused(error, model, said)
+        case openai.APIConnectionError():
+            cause = line(error.__cause__) if error.__cause__ else said
+            return PolicyError(f"the endpoint cannot be reached ({cause}): check base_url, and that it is running")
+        case BrokenStreamError():
+            return PolicyError(f"the endpoint's stream broke off: {said}")
+        case openai.APIError():  # an error in the middle of a stream
+            return _by_words(error, model, said) or PolicyError(f"the endpoint failed: {said}")
+        case _:
+            return _nonsense(f"{type(error).__name__}: {said}")
+
+
+def _refused(error: object, model: str, said: str) -> PolicyError:
+    import openai
+
+    assert isinstance(error, openai.APIStatusError)
+    status = error.status_code
+    if status in (401, 403):
+        return MisconfiguredError(f"the endpoint refuses the key ({said}): pass api_key, or set OPENAI_API_KEY")
+    if code_of(error) in USED_UP or status == 402:
+        return MisconfiguredError(f"the account has nothing left to spend ({said}): see to its billing")
+    if found := _by_words(error, model, said):
+        return found
+    if status == 404:
+        return MisconfiguredError(f"the endpoint knows no such model or address ({said}): check {model!r} and base_url")
+    if status == 413:
+        return PolicyError(f"the request is too large for the endpoint ({said}): lower image_quality, or show less")
+    if status == 429:
+        return PolicyError(
+            f"the endpoint is overloaded ({said}): ask fewer questions at once, or wait longer (patience)"
+        )
+    if status >= 500:
+        return PolicyError(f"the endpoint is down ({said}): try again later, or wait longer (patience)")
+    return PolicyError(f"the endpoint refuses this request ({said})")
+
+
+def _by_words(error: Exception, model: str, said: str) -> PolicyError | None:
+    words = f"{code_of(error)} {error}"
+    if _TOO_LONG.search(words):
+        return ContextFullError(
+            f"the conversation is longer than {model} reads ({said}): show it fewer or smaller images"
+        )
+    if _FILTERED.search(words):
+        return RefusedError(f"the endpoint's content filter refused ({said}): ask otherwise, or another model")
+    if _BLIND.search(words):
+        return MisconfiguredError(f"{model} does not take images ({said}): name a model with vision")
+    return None
+
+
+def _nonsense(said: str) -> PolicyError:
+    return PolicyError(
+        f"the endpoint's reply makes no sense ({said}): does base_url end where /chat/completions begins "
+        "(often in /v1)?"
+    )

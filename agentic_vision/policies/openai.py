@@ -1,0 +1,169 @@
+"""Which model answers, when it is behind an endpoint? Any OpenAI-compatible one, by Chat Completions or Responses.
+
+    agent = VisionAgent("gpt-5-mini")                                           # OPENAI_API_KEY
+    agent = VisionAgent("qwen3-vl-8b", base_url="http://localhost:8000/v1")     # vLLM, SGLang, llama.cpp, ...
+    agent = VisionAgent(OpenAIPolicy("gpt-5-mini", api="responses", image_quality=80))
+
+What passes is asked again, within `patience`, after what the endpoint's Retry-After says; what would fail again is not.
+A question that is given up (a deadline, Ctrl-C) closes its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..endpoint import PerLoop, attempts, client
+from ..errors import AgenticVisionError, ConfigError
+from ..policy import Conversation, Message, PromptStyle, Reply, TextPart
+from ..profiles import Price, Profile
+from ..profiles import profile as profile_of
+from ..prompts import NOW
+from ..protocol import ANSWER_FORM, parse, write
+from ..visual_tokens import Family
+from .chat_completions import ChatCompletions
+from .endpoint_errors import as_policy_error
+from .image_bytes import ImageBytes
+from .reported_usage import ReportedUsage
+from .responses_api import Responses
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+
+class OpenAIPolicy:
+    """A `Policy` that asks an endpoint. It may be used from several event loops, and be pickled."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        api: Literal["chat", "responses"] = "chat",
+        profile: Profile | Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+        image_quality: int = 90,
+        timeout: float = 120.0,
+        patience: float = 180.0,
+        request: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`base_url`, `api_key`: as of the openai package (its environment variables where None).
+
+        `profile`: what is known of the model, or single fields that you know better than its name tells (a mapping).
+        `temperature`, `max_new_tokens`: None leaves them to the endpoint. `image_quality`: of JPEG, 1 to 100.
+        `timeout`: seconds a request. `patience`: seconds a turn, for an endpoint that is down or overloaded.
+        `request`: further fields of every request.
+
+        Raises `ConfigError` for settings that cannot be, and where there is no key.
+        """
+        if not model or timeout <= 0 or patience < 0 or (max_new_tokens is not None and max_new_tokens < 1):
+            raise ConfigError("an endpoint needs a model's name, times above 0, and max_new_tokens of 1 or more")
+        if api not in ("chat", "responses"):
+            raise ConfigError(f"api={api!r}: choose 'chat' or 'responses'")
+        self.model, self.base_url, self.api_key = model, base_url, api_key
+        self.timeout, self.patience = timeout, patience
+        self.profile = profile if isinstance(profile, Profile) else profile_of(model, **(profile or {}))
+        self._wire = (ChatCompletions if api == "chat" else Responses)(
+            model=model,
+            profile=self.profile,
+            images=ImageBytes(image_quality),
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            more=dict(request or {}),
+        )
+        self._usage = ReportedUsage(self.profile)
+        self._clients = PerLoop(self._client)
+        self._client()  # a missing key is told now, not with the first question
+
+    @property
+    def family(self) -> Family:
+        """The visual-token arithmetic and coordinates of the model, by its profile."""
+        return self.profile.family
+
+    @property
+    def style(self) -> PromptStyle:
+        """How the model is told of its tools, by its profile."""
+        return self.profile.style
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost, where that is known."""
+        return self.profile.price
+
+    async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """The next assistant message.
+
+        Raises `PolicyError`: `MisconfiguredError` where no question can succeed (key, model, no vision),
+        `RefusedError` for a content filter, `ContextFullError` for too long a conversation.
+        """
+        return await self._whole(conversation, seed, must_answer=False)
+
+    async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+        """The answer, with what was seen: tools are withdrawn, and the model is told so."""
+        native = self.profile.calls == "native"
+        now = f"{NOW}." if native else f"{NOW}: {ANSWER_FORM}"
+        told = Message(role="user", parts=(TextPart(text=now),))
+        last = conversation.model_copy(update={"messages": (*conversation.messages, told)})
+        reply = await self._whole(last, seed, must_answer=True)
+        turn = parse(reply.text)
+        if turn.answer is not None or turn.calls or not reply.text.strip():
+            return reply
+        # Nothing else was asked for: what was said without tags is the answer.
+        bare = reply.text.rpartition("</think>")[2].replace("<answer>", "").replace("</answer>", "").strip()
+        return reply.model_copy(update={"text": write(thought=turn.thought, answer=bare), "truncated": False})
+
+    async def stream(self, conversation: Conversation, *, seed: int | None = None) -> AsyncGenerator[str | Reply, None]:
+        """`reply`, as pieces of its text while they come, and the whole reply at last.
+
+        A stream that breaks off is asked for again only while nothing of it was handed out.
+        """
+        begun = False
+        try:
+            async for attempt in attempts(self.patience):
+                with attempt:
+                    try:
+                        async with aclosing(self._wire.listen(self._clients.get(), conversation, seed)) as pieces:
+                            async for piece in pieces:
+                                begun = True
+                                if isinstance(piece, Reply):
+                                    self._usage.compare(conversation, piece)
+                                yield piece
+                    except AgenticVisionError:
+                        raise
+                    except Exception as error:
+                        if begun:  # what was said is said
+                            raise as_policy_error(error, self.model) from error
+                        raise
+        except AgenticVisionError:
+            raise
+        except Exception as error:
+            raise as_policy_error(error, self.model) from error
+
+    def forget(self, conversation_id: str) -> None:
+        """Drop what is known of a conversation that is over."""
+        self._wire.forget(conversation_id)
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running event loop."""
+        if (open_client := self._clients.pop()) is not None:
+            await open_client.close()
+
+    async def _whole(self, conversation: Conversation, seed: int | None, *, must_answer: bool) -> Reply:
+        reply: Reply | None = None
+        try:
+            async for attempt in attempts(self.patience):
+                with attempt:
+                    reply = await self._wire.ask(self._clients.get(), conversation, seed, must_answer=must_answer)
+        except AgenticVisionError:
+            raise
+        except Exception as error:  # of openai, of its HTTP library, of what it makes of a reply that is none
+            raise as_policy_error(error, self.model) from error
+        assert reply is not None
+        self._usage.compare(conversation, reply)
+        return reply
+
+    def _client(self) -> AsyncOpenAI:
+        return client(self.base_url, self.api_key, self.timeout)

@@ -1,0 +1,60 @@
+"""A conversation as endpoints know it: every observation beside the call that it answers.
+
+Chat Completions and Responses differ in how they write this, not in what is said; both build on `exchanges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..policy import Conversation, Message
+from .native_calls import NativeReply, from_text
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a user or the system said, also where an observation answers no call: a malformed turn, a text protocol."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class Called:
+    """A native turn and what came back. `ids` are those of its calls, and of the `results`, in order."""
+
+    reply: NativeReply
+    ids: tuple[str, ...] = ()
+    results: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A turn in the text protocol, unchanged."""
+
+    text: str
+
+
+def exchanges(conversation: Conversation, *, native: bool) -> Iterator[Said | Called | Wrote]:
+    """The conversation in order. `native`: the model's turns are read as function calls."""
+    messages = conversation.messages
+    number = 0  # of calls so far
+    index = 0
+    while index < len(messages):
+        message = messages[index]
+        index += 1
+        if message.role != "assistant":
+            yield Said(message)
+        elif not native:
+            yield Wrote(message.text)
+        else:
+            reply, calls = from_text(message.text)
+            results = _results(messages[index : index + len(calls)])
+            index += len(results)
+            ids = tuple(f"call_{number + place}" for place in range(1, len(calls) + 1))
+            number += len(calls)
+            yield Called(reply, ids, results)
+
+
+def _results(messages: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(message for message in messages if message.role == "tool")

@@ -1,0 +1,90 @@
+"""What did the client say? Its messages as a question to the agent, or as a conversation for the bare policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import ImageError
+from ..policies.native_calls import NativeReply
+from ..policy import Conversation, ImagePart, Message, Policy, TextPart, ToolSpec
+from ..prompts import system_text
+from ..source import Source
+from ..view import View
+from .wire import MAX_IMAGES, ChatRequest, SentImage, SentMessage
+
+
+def question(request: ChatRequest) -> str:
+    """The last message of the user; where more was said before it, that comes first."""
+    said = [message for message in request.messages if message.role != "tool" and message.text.strip()]
+    users = [message for message in said if message.role == "user"]
+    if not users:
+        return ""
+    last = users[-1]
+    before = [message for message in said if message is not last]
+    if not before:
+        return last.text
+    told = [message.text for message in before if message.role in ("system", "developer")]
+    talk = [
+        f"{message.role.capitalize()}: {message.text}" for message in before if message.role in ("user", "assistant")
+    ]
+    parts = [*told, *(["The conversation so far:", *talk, "Now:"] if talk else []), last.text]
+    return "\n\n".join(parts)
+
+
+def sources(request: ChatRequest) -> list[Source]:
+    """The images, in order. Raises `ImageError` for what is none, for too many, and for addresses of any kind."""
+    if len(request.images) > MAX_IMAGES:
+        raise ImageError(f"the request has {len(request.images)} images, more than {MAX_IMAGES}: send fewer")
+    return [_source(image) for image in request.images]
+
+
+def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
+    """The messages for the bare policy; images at the size at which its family sees all it can.
+
+    The client's tools are told in the policy's own style, before what the client's system prompt says.
+    """
+    tools = tuple(
+        ToolSpec(tool.function.name, tool.function.description, tool.function.parameters)
+        for tool in request.tools or ()
+    )
+    messages = [_message(message, policy, native=bool(tools)) for message in request.messages]
+    if tools:
+        told = system_text(tools, policy.style, reduced=False)
+        messages.insert(0, Message(role="system", parts=(TextPart(text=told),)))
+    return Conversation(id=id, messages=_one_system(messages), tools=tools)
+
+
+def _one_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Chat templates take one system message at most, at the beginning."""
+    system = [message.text for message in messages if message.role == "system"]
+    rest = tuple(message for message in messages if message.role != "system")
+    if not system:
+        return rest
+    return Message(role="system", parts=(TextPart(text="\n\n".join(system)),)), *rest
+
+
+def _message(message: SentMessage, policy: Policy, *, native: bool) -> Message:
+    if message.role == "assistant":
+        text = message.text
+        if native:
+            calls = tuple((call.function.name, call.function.arguments) for call in message.tool_calls or ())
+            text = NativeReply(message.text, "", calls).text()
+        return Message(role="assistant", parts=(TextPart(text=text),))
+    parts = tuple(
+        _image(part, policy) if isinstance(part, SentImage) else TextPart(text=part.text) for part in message.parts
+    )
+    role = "system" if message.role == "developer" else message.role
+    return Message(role=role, parts=parts)
+
+
+def _image(part: SentImage, policy: Policy) -> ImagePart:
+    source = _source(part)
+    return ImagePart(view=View.whole(source.size, policy.family.full(source.size)), source=source)
+
+
+def _source(image: SentImage) -> Source:
+    url = image.image_url.url
+    if url[:5].lower() != "data:":
+        # Neither fetched nor read: a client must not reach the server's network and files through it.
+        raise ImageError(f"{url[:100]!r} is no data: URI: send the image itself, data:image/jpeg;base64,...")
+    return Source.open(url)

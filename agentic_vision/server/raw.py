@@ -1,0 +1,118 @@
+"""The bare policy as Chat Completions, without the loop: `agentic-vision serve --raw`.
+
+With it local weights are an endpoint like any other. A request that goes on from an earlier one finds its KV cache
+again: conversations are recognised by what was said in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from ..policies.native_calls import from_text
+from ..policy import Concluding, Conversation, Message, Policy, Reply, Streaming
+from .incoming import conversation
+from .wire import END, ChatRequest, Completion
+
+KEPT = 64  # conversations that may go on
+
+
+class Raw:
+    """Asks one policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._ids: OrderedDict[str, str] = OrderedDict()  # what was said -> the conversation's id
+
+    async def ask(self, request: ChatRequest, completion: Completion) -> dict[str, Any]:
+        """The completion. Raises `PolicyError` and `ImageError`."""
+        asked = self._conversation(request)
+        if request.tool_choice == "none" and isinstance(self._policy, Concluding):
+            reply = await self._policy.conclude(asked, seed=request.seed)
+        else:
+            reply = await self._policy.reply(asked, seed=request.seed)
+        self._keep(asked, reply)
+        message, finish_reason = _message(reply, native=bool(request.tools))
+        return completion.whole(message, finish_reason, self._usage(asked, reply))
+
+    async def stream(self, request: ChatRequest, completion: Completion) -> AsyncGenerator[str, None]:
+        """The completion as server-sent events; with tools, which are read from the whole reply, in one piece."""
+        asked = self._conversation(request)
+        yield completion.chunk({"role": "assistant", "content": ""})
+        native = bool(request.tools)
+        whole: Reply | None = None
+        if native or not isinstance(self._policy, Streaming):
+            whole = await self._policy.reply(asked, seed=request.seed)
+            message, finish_reason = _message(whole, native=native)
+            calls = [{**call, "index": index} for index, call in enumerate(message.get("tool_calls", ()))]
+            said = {"content": message["content"]} if message["content"] else {}
+            yield completion.chunk({**said, **({"tool_calls": calls} if calls else {})})
+        else:
+            async with aclosing(self._policy.stream(asked, seed=request.seed)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Reply):
+                        whole = piece
+                    else:
+                        yield completion.chunk({"content": piece})
+            assert whole is not None
+            _, finish_reason = _message(whole, native=False)
+        self._keep(asked, whole)
+        yield completion.chunk({}, finish_reason)
+        if request.stream_options and request.stream_options.include_usage:
+            yield completion.last_chunk(self._usage(asked, whole))
+        yield END
+
+    def _conversation(self, request: ChatRequest) -> Conversation:
+        found = conversation(request, self._policy, "")
+        said = [index for index, message in enumerate(found.messages) if message.role == "assistant"]
+        known = self._ids.pop(_digest(found.messages[: said[-1] + 1]), None) if said else None
+        return found.model_copy(update={"id": known or uuid.uuid4().hex})
+
+    def _keep(self, asked: Conversation, reply: Reply) -> None:
+        from ..policy import TextPart
+
+        answered = Message(role="assistant", parts=(TextPart(text=reply.text),))
+        self._ids[_digest((*asked.messages, answered))] = asked.id
+        while len(self._ids) > KEPT:
+            self._policy.forget(self._ids.popitem(last=False)[1])
+
+    def _usage(self, asked: Conversation, reply: Reply) -> dict[str, Any]:
+        shown = sum(self._policy.family.tokens(image.view.size) for image in asked.images)
+        return {
+            "prompt_tokens": reply.input_tokens,
+            "completion_tokens": reply.output_tokens,
+            "total_tokens": reply.input_tokens + reply.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": reply.cached_tokens, "image_tokens": shown},
+        }
+
+
+def _message(reply: Reply, *, native: bool) -> tuple[dict[str, Any], str]:
+    """The message and its finish reason. `native`: calls are read from the text, and an answer out of its tags."""
+    finish_reason = "length" if reply.truncated else "stop"
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
+    if not native:
+        return message, finish_reason
+    said, calls = from_text(reply.text)
+    message["content"] = said.content.strip() or None
+    if said.reasoning:
+        message["reasoning_content"] = said.reasoning
+    if calls:
+        finish_reason = "tool_calls"
+        message["tool_calls"] = [
+            {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": {"name": name, "arguments": given}}
+            for name, given in said.calls
+        ]
+    return message, finish_reason
+
+
+def _digest(messages: tuple[Message, ...]) -> str:
+    said = [
+        [message.role, message.text, *(f"{i.source.digest} {i.view.model_dump_json()}" for i in message.images)]
+        for message in messages
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""What a client may send, and what it gets: Chat Completions and Models, as OpenAI writes them.
+
+Fields of a request that are not named here are taken and left unread, as compatible servers do. Beyond OpenAI's own
+there is `agentic_vision` in a request (`extra_body` of the openai package), and in a reply.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Tag
+
+MAX_MESSAGES = 1000
+MAX_IMAGES = 64  # of one request
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SentText(_Sent):
+    type: Literal["text"]
+    text: str
+
+
+class SentImageUrl(_Sent):
+    url: str
+    detail: str | None = None
+
+
+class SentImage(_Sent):
+    type: Literal["image_url"]
+    image_url: SentImageUrl
+
+
+SentPart = Annotated[SentText | SentImage, Field(discriminator="type")]
+
+
+class SentFunction(_Sent):
+    name: str
+    arguments: str = "{}"
+
+
+class SentCall(_Sent):
+    id: str
+    function: SentFunction
+
+
+class SentMessage(_Sent):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | tuple[SentPart, ...] | None = None
+    tool_calls: tuple[SentCall, ...] | None = None
+    tool_call_id: str | None = None
+
+    @property
+    def parts(self) -> tuple[SentText | SentImage, ...]:
+        """The content in parts."""
+        if isinstance(self.content, str):
+            return (SentText(type="text", text=self.content),) if self.content else ()
+        return self.content or ()
+
+    @property
+    def text(self) -> str:
+        """The texts of the content, joined."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, SentText))
+
+
+class SentToolFunction(_Sent):
+    name: str = Field(min_length=1, max_length=128)
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class SentTool(_Sent):
+    type: Literal["function"]
+    function: SentToolFunction
+
+
+class StreamOptions(_Sent):
+    include_usage: bool = False
+
+
+class AgentOptions(BaseModel):
+    """`agentic_vision` of a request: limits of this question, within the server's own, and whether the trajectory
+    comes back.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trajectory: bool = False
+
+
+class ChatRequest(_Sent):
+    model: str = ""
+    messages: tuple[SentMessage, ...] = Field(min_length=1, max_length=MAX_MESSAGES)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    seed: int | None = None
+    n: Literal[1] | None = None
+    tools: tuple[SentTool, ...] | None = None
+    tool_choice: Annotated[str | dict[str, Any] | None, Tag("any")] = None
+    agentic_vision: AgentOptions = AgentOptions()
+
+    @property
+    def images(self) -> tuple[SentImage, ...]:
+        """All images, in order."""
+        return tuple(part for message in self.messages for part in message.parts if isinstance(part, SentImage))
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One completion, whole or in chunks. `model` is the name that the client asked for."""
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, message: dict[str, Any], finish_reason: str, usage: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """The object `chat.completion`."""
+        choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage, **more}
+
+    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> str:
+        """The event of a `chat.completion.chunk`."""
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return event({**self._head("chat.completion.chunk"), "choices": [choice]})
+
+    def last_chunk(self, usage: dict[str, Any], **more: Any) -> str:
+        """The event without choices, in which the usage comes."""
+        return event({**self._head("chat.completion.chunk"), "choices": [], "usage": usage, **more})
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+END = "data: [DONE]\n\n"
+
+
+def event(value: dict[str, Any]) -> str:
+    """A server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def error(message: str, kind: str, code: str | None = None) -> dict[str, Any]:
+    """An error as OpenAI writes it."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
