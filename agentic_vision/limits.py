@@ -9,7 +9,7 @@ from .errors import ConfigError, ContextFullError, MisconfiguredError, PolicyErr
 from .messages import StopReason, Turn
 
 MAX_MALFORMED = 3  # turns: a model that cannot write the protocol after two hints will not learn it now
-HURRY = 1.5  # a turn that would end too late, were it this much slower than the slowest so far, is the last one
+HURRY = 1.5  # times the slowest turn so far: what the last turn needs, in which the policy is made to answer
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Limits:
         return StopReason.TURN_LIMIT if len(turns) >= self.max_turns else None
 
     def hurry(self, seconds: float, turns: Sequence[Turn]) -> StopReason | None:
-        """The deadline, where after `seconds` there is time for one more turn at most."""
+        """The deadline, where after `seconds` there is no time for more than the last turn."""
         left = self.left(seconds)
-        if left is None or not turns or left > HURRY * max(turn.seconds for turn in turns):
+        if left is None or not turns or left > (1 + HURRY) * max(turn.seconds for turn in turns):
             return None
         return StopReason.DEADLINE
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tomllib
 import warnings
+from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
@@ -80,7 +81,7 @@ def profile(model: str, **known: Any) -> Profile:
 
     Raises `ConfigError` for a field or a value that cannot be. Warns, once a name, where nothing is known.
     """
-    found = _found(model)
+    found = _found(model, known)
     price = _price(model)
     try:
         return Profile.model_validate({**found, "price": price, **known})
@@ -91,10 +92,10 @@ def profile(model: str, **known: Any) -> Profile:
         raise ConfigError(f"the profile of {model}: {field}: {wrong['msg']}; its fields are {fields}") from error
 
 
-def _found(model: str) -> dict[str, Any]:
+def _found(model: str, known: Mapping[str, Any]) -> dict[str, Any]:
     entry = _matching(_data("profiles.toml")["profile"], model)
     assert entry is not None  # the last one matches all
-    if entry["name"] == UNKNOWN:
+    if entry["name"] == UNKNOWN and not known.keys() >= {"family", "calls"}:
         _warn_unknown(model)
     return entry
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .graph import STEPS, Loop
 from .messages import Observation, SourceRecord, StopReason, Trajectory, Turn, Usage
+from .profiles import Price
 from .runs import Run
 
 
@@ -22,6 +23,7 @@ def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
         cached_tokens=sum(turn.cached_tokens for turn in turns),
         output_tokens=sum(turn.output_tokens for turn in turns),
         requests=sum(turn.requests for turn in turns),
+        cost=_cost(loop, turns),
         glance_floored=any(glance.floored for glance in glances),
     )
     return Trajectory(
@@ -37,3 +39,11 @@ def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
         seconds=run.seconds,
         detail=state.get("detail"),
     )
+
+
+def _cost(loop: Loop, turns: Sequence[Turn]) -> float | None:
+    """US dollars; None where the model's price is not known."""
+    price: Price | None = getattr(loop.policy, "price", None)
+    if price is None:
+        return None
+    return sum(price.cost(turn.input_tokens, turn.cached_tokens, turn.output_tokens) for turn in turns)

@@ -21,10 +21,13 @@ KEPT_BYTES = 64 * 2**20  # of encoded views, for the later turns of the question
 
 
 class ImageBytes:
-    """Encodes views, each once. `quality`: of JPEG, 1 to 100. It may be used from several threads."""
+    """Encodes views, each once. `quality`: of JPEG, 1 to 100; None is PNG, without any loss, for all of them.
 
-    def __init__(self, quality: int = 90) -> None:
-        if not 1 <= quality <= 100:
+    It may be used from several threads, and be pickled.
+    """
+
+    def __init__(self, quality: int | None = 90) -> None:
+        if quality is not None and not 1 <= quality <= 100:
             raise ConfigError(
                 f"an image quality of {quality}: give 1 to 100; 90 is hardly to be told from the original"
             )
@@ -32,6 +35,12 @@ class ImageBytes:
         self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, int | None]:
+        return {"quality": self.quality}
+
+    def __setstate__(self, state: dict[str, int | None]) -> None:
+        ImageBytes.__init__(self, state["quality"])
 
     def data_uri(self, part: ImagePart) -> str:
         """The view as a `data:` URI. Raises `ImageError` where it cannot be drawn."""
@@ -50,10 +59,10 @@ class ImageBytes:
         return uri
 
 
-def encoded(image: Image.Image, quality: int = 90) -> tuple[str, bytes]:
+def encoded(image: Image.Image, quality: int | None = 90) -> tuple[str, bytes]:
     """An RGB image as a file: its kind ("png", "jpeg") and its bytes, without any metadata."""
     file = io.BytesIO()
-    if image.getcolors(FEW_COLOURS) is not None:
+    if quality is None or image.getcolors(FEW_COLOURS) is not None:
         image.save(file, "PNG", compress_level=6)
         return "png", file.getvalue()
     # Full chroma: halved, coloured letters blur, which is what one looks closer for.

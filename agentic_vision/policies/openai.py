@@ -45,7 +45,7 @@ class OpenAIPolicy:
         profile: Profile | Mapping[str, Any] | None = None,
         temperature: float | None = None,
         max_new_tokens: int | None = None,
-        image_quality: int = 90,
+        image_quality: int | None = 90,
         timeout: float = 120.0,
         patience: float = 180.0,
         request: Mapping[str, Any] | None = None,
@@ -53,7 +53,8 @@ class OpenAIPolicy:
         """`base_url`, `api_key`: as of the openai package (its environment variables where None).
 
         `profile`: what is known of the model, or single fields that you know better than its name tells (a mapping).
-        `temperature`, `max_new_tokens`: None leaves them to the endpoint. `image_quality`: of JPEG, 1 to 100.
+        `temperature`, `max_new_tokens`: None leaves them to the endpoint. `image_quality`: of JPEG, 1 to 100;
+        None sends PNG, without any loss.
         `timeout`: seconds a request. `patience`: seconds a turn, for an endpoint that is down or overloaded.
         `request`: further fields of every request.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import ImageError
 from ..policies.native_calls import NativeReply
-from ..policy import Conversation, ImagePart, Message, Policy, TextPart, ToolSpec
+from ..policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart, ToolSpec
 from ..prompts import system_text
 from ..source import Source
 from ..view import View
@@ -49,6 +49,8 @@ def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
     )
     messages = [_message(message, policy, native=bool(tools)) for message in request.messages]
     if tools:
+        if policy.style is PromptStyle.COMPACT:  # it was trained on that one line, and on no other
+            messages = [message for message in messages if message.role != "system"]
         told = system_text(tools, policy.style, reduced=False)
         messages.insert(0, Message(role="system", parts=(TextPart(text=told),)))
     return Conversation(id=id, messages=_one_system(messages), tools=tools)

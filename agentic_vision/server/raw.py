@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Any
 
 from ..policies.native_calls import from_text
-from ..policy import Concluding, Conversation, Message, Policy, Reply, Streaming
+from ..policy import Concluding, Conversation, Message, Policy, Reply, Streaming, TextPart
 from .incoming import conversation
 from .wire import END, ChatRequest, Completion
 
@@ -74,8 +74,6 @@ class Raw:
         return found.model_copy(update={"id": known or uuid.uuid4().hex})
 
     def _keep(self, asked: Conversation, reply: Reply) -> None:
-        from ..policy import TextPart
-
         answered = Message(role="assistant", parts=(TextPart(text=reply.text),))
         self._ids[_digest((*asked.messages, answered))] = asked.id
         while len(self._ids) > KEPT:
