@@ -63,7 +63,7 @@ class TurnTask:
         chunk.ids[:0] = session.pending
         if self.opening:
             self.opening_ids = tuple(shared.encoder.reply_ids(self.opening))
-            chunk.ids += self.opening_ids
+            chunk.ids.extend(self.opening_ids)
         self.input_tokens = session.length + len(chunk.ids)
         room = shared.longest - self.input_tokens
         if room < 1:

@@ -151,7 +151,8 @@ class TransformersPolicy:
         try:
             while (piece := await said.get()) is not None:
                 yield piece
-            yield await asyncio.wrap_future(future)
+            whole: Reply = await asyncio.wrap_future(future)
+            yield whole
         finally:
             future.cancel()
 

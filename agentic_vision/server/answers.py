@@ -40,10 +40,12 @@ async def chunks(
     events: AsyncGenerator[Event, None], completion: Completion, *, with_usage: bool, trajectory: bool
 ) -> AsyncGenerator[str, None]:
     """The completion as server-sent events: thoughts and calls as reasoning while they come, then the answer."""
-    yield completion.chunk({"role": "assistant", "content": ""})
-    thoughts = _Thoughts()
+    thoughts, begun = _Thoughts(), False
     async with aclosing(events):
         async for happened in events:
+            if not begun:  # not before: what is wrong with the question is told by the status
+                begun = True
+                yield completion.chunk({"role": "assistant", "content": ""})
             match happened:
                 case TextEvent(text):
                     if said := thoughts.add(text):

@@ -24,7 +24,6 @@ from ..result import DoneEvent, Event
 from ..source import MAX_BYTES
 from . import answers, incoming
 from .admission import Admission, FullError
-from .limits import LimitedBody, TooLargeError
 from .metrics import Metrics
 from .pumped import Pumped
 from .raw import Raw
@@ -82,8 +81,7 @@ class _Server:
         self._raw = Raw(agent.policy)
 
     def app(self) -> FastAPI:
-        app = FastAPI(title="agentic-vision", openapi_url=None)
-        app.add_middleware(LimitedBody, most=self._settings.max_bytes)
+        app = FastAPI(title="agentic-vision", openapi_url=None, max_body_size=self._settings.max_bytes)
         app.add_api_route("/v1/chat/completions", self.chat, methods=["POST"])
         app.add_api_route("/v1/models", self.models, methods=["GET"])
         app.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"])
@@ -119,7 +117,8 @@ class _Server:
         try:
             asked = ChatRequest.model_validate_json(await request.body())
         except ValidationError as invalid:
-            first = invalid.errors(include_url=False)[0]
+            # Of the alternatives that did not match, the one that came furthest is what was meant.
+            first = max(invalid.errors(include_url=False), key=lambda problem: len(problem["loc"]))
             where = ".".join(map(str, first["loc"])) or "body"
             raise _HttpError(400, error(f"{where}: {first['msg']}", "invalid_request_error")) from invalid
         completion = Completion(self._settings.model)
@@ -134,16 +133,12 @@ class _Server:
                     "invalid_request_error",
                 ),
             )
-        async with asyncio.timeout(self._settings.deadline) as limit:
-            try:
-                if asked.stream:
-                    return await _unless_gone(request, self._streamed(asked, completion, raw=raw))
-                return await _unless_gone(request, self._answered(asked, completion, raw=raw))
-            except TimeoutError as late:
-                if not limit.expired():
-                    raise
-                said = f"no answer within {self._settings.deadline:g} s"
-                raise _HttpError(504, error(said, "timeout_error", "deadline")) from late
+        work = self._streamed if asked.stream else self._answered
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                return await _unless_gone(request, work(asked, completion, raw=raw))
+        except TimeoutError as late:
+            raise _HttpError(504, self._late()) from late
 
     async def _answered(self, asked: ChatRequest, completion: Completion, *, raw: bool) -> Response:
         async with self._admission.admitted():
@@ -186,8 +181,7 @@ class _Server:
             except TimeoutError:
                 if not begun:
                     raise
-                said = f"no answer within {self._settings.deadline:g} s"
-                yield event(error(said, "timeout_error", "deadline"))
+                yield event(self._late())
             except (PolicyError, ImageError) as failed:
                 if not begun:
                     raise
@@ -199,6 +193,9 @@ class _Server:
                 if isinstance(happened, DoneEvent):
                     self._metrics.asked(happened.result.trajectory, self._agent.toolbox.names)
                 yield happened
+
+    def _late(self) -> dict[str, Any]:
+        return error(f"no answer within {self._settings.deadline:g} s", "timeout_error", "deadline")
 
     async def _checked(self, request: Request, body: dict[str, Any]) -> Response:
         self._authorised(request)
@@ -227,8 +224,6 @@ class _Server:
         except FullError as full:
             body = error(str(full), "rate_limit_error", "queue_full")
             return JSONResponse(body, 429, {"Retry-After": str(full.retry_after)})
-        except TooLargeError as large:
-            return JSONResponse(error(str(large), "invalid_request_error", "request_too_large"), 413)
         except (PolicyError, ImageError, ConfigError) as failed:
             return JSONResponse(_as_reply(failed)[1], _as_reply(failed)[0])
 
@@ -268,6 +263,5 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
 
 
 async def _as_openai(_: Request, failed: Exception) -> Response:
-    status = failed.status_code if isinstance(failed, HTTPException) else 500
-    said = failed.detail if isinstance(failed, HTTPException) else str(failed)
-    return JSONResponse(error(str(said), "invalid_request_error"), status)
+    assert isinstance(failed, HTTPException)
+    return JSONResponse(error(str(failed.detail), "invalid_request_error"), failed.status_code)

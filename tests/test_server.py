@@ -1,0 +1,367 @@
+"""The agent as an OpenAI-compatible endpoint: the real `openai` client against the real server, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from endpoints import Scripted, chat, serving
+from scripted_agent import FULL, Failing
+
+from agentic_vision import ConfigError, PolicyError, VisionAgent
+from agentic_vision.errors import MisconfiguredError, RefusedError
+from agentic_vision.messages import Trajectory
+from agentic_vision.policies.embedded import EmbeddedPolicy
+from agentic_vision.policies.openai import OpenAIPolicy
+from agentic_vision.policies.scripted import ScriptedPolicy
+from agentic_vision.server.app import Settings, create_app
+
+RECEIPT = Path(__file__).parent.parent / "examples" / "receipt.png"
+URI = "data:image/png;base64," + base64.b64encode(RECEIPT.read_bytes()).decode()
+ANSWER = "<think>I see it.</think><answer>417</answer>"
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return VisionAgent(EmbeddedPolicy.load())
+
+
+@pytest.fixture(scope="module")
+def url(embedded):
+    with serving(create_app(embedded)) as address:
+        yield address
+
+
+def client(url, **options):
+    return openai.OpenAI(base_url=url, api_key="k", max_retries=0, **options)
+
+
+def messages(question="What is the total?", *, before=(), images=(URI,)):
+    shown = [{"type": "image_url", "image_url": {"url": uri}} for uri in images]
+    return [*before, {"role": "user", "content": [*shown, {"type": "text", "text": question}]}]
+
+
+def ask(url, *, said=None, **options):
+    return client(url).chat.completions.create(model="agentic-vision", messages=said or messages(), **options)
+
+
+def test_a_client_gets_the_agents_answer_and_what_it_saved(url, embedded):
+    here = embedded.ask(RECEIPT, "What is the total?")
+    done = ask(url)
+    (choice,) = done.choices
+    assert (choice.message.content, choice.finish_reason) == (here.answer, "stop")
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (
+        here.usage.input_tokens,
+        here.usage.output_tokens,
+    )
+    told = done.usage.model_extra
+    assert told["visual_tokens"] == here.usage.visual_tokens
+    assert told["full_resolution_visual_tokens"] == here.usage.full_resolution_tokens
+    assert told["visual_tokens_saved"] == pytest.approx(here.usage.saved)
+    assert set(done.model_extra["agentic_vision"]) == {"stop_reason", "detail"}
+
+
+def test_the_trajectory_comes_on_request(url):
+    done = ask(url, extra_body={"agentic_vision": {"trajectory": True}})
+    trajectory = Trajectory.model_validate(done.model_extra["agentic_vision"]["trajectory"])
+    assert trajectory.answer == "25.15"
+    assert [image.size for image in trajectory.replay([URI])] == [view.size for view in trajectory.views]
+
+
+def test_a_stream_tells_thoughts_and_calls_as_reasoning_and_then_the_answer(url):
+    chunks = list(ask(url, stream=True, stream_options={"include_usage": True}))
+    deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+    reasoning = "".join((delta.model_extra or {}).get("reasoning_content", "") for delta in deltas)
+    assert reasoning.startswith("Too small to read.\n[zoom_crop bbox_2d=[")
+    assert "".join(delta.content or "" for delta in deltas) == "25.15"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage.model_extra["visual_tokens"] == 50
+    assert len(chunks) > 8  # it comes while it is said, not at the end
+
+
+def test_what_was_said_before_is_part_of_the_question():
+    policy = ScriptedPolicy([ANSWER])
+    seen = []
+    policy._script = lambda conversation: seen.append(conversation.messages[-1].text) or ANSWER
+    before = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi."},
+    ]
+    with serving(create_app(VisionAgent(policy))) as url:
+        ask(url, said=messages(before=before))
+    assert seen == [
+        "Be brief.\n\nThe conversation so far:\n\nUser: Hello\n\nAssistant: Hi.\n\nNow:\n\nWhat is the total?"
+    ]
+
+
+def test_without_an_image_the_policy_answers_by_itself():
+    with serving(create_app(VisionAgent(ScriptedPolicy(["Hello!"])))) as url:
+        done = ask(url, said=[{"role": "user", "content": "Hello"}])
+    assert done.choices[0].message.content == "Hello!"
+
+
+def test_models_are_listed(url):
+    assert [model.id for model in client(url).models.list()] == ["agentic-vision"]
+    assert client(url).models.retrieve("agentic-vision").owned_by == "agentic-vision"
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt'"):
+        client(url).models.retrieve("gpt")
+
+
+# Another server behind it
+
+
+def test_it_stands_in_front_of_an_upstream_endpoint():
+    upstream = Scripted([chat(FULL), chat(ANSWER)])
+    with upstream.serving() as behind:
+        policy = OpenAIPolicy("m", base_url=behind, api_key="k", profile={"family": "qwen3-vl", "calls": "text"})
+        with serving(create_app(VisionAgent(policy))) as url:
+            done = ask(url)
+    assert done.choices[0].message.content == "417"
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (PolicyError("the endpoint is down"), 502, "upstream_failed"),
+        (MisconfiguredError("a wrong key"), 502, "upstream_misconfigured"),
+    ],
+)
+def test_a_policy_that_fails_is_a_bad_gateway(error, status, code):
+    with serving(create_app(VisionAgent(Failing(error)))) as url:
+        with pytest.raises(openai.APIStatusError, match=str(error)) as raised:
+            ask(url)
+        assert (raised.value.status_code, raised.value.code) == (status, code)
+        with pytest.raises(openai.APIError, match=str(error)):
+            list(ask(url, stream=True))
+
+
+def test_a_refusal_and_no_answer_are_told_by_the_finish_reason():
+    with serving(create_app(VisionAgent(Failing(RefusedError("no"))))) as url:
+        assert ask(url).choices[0].finish_reason == "content_filter"
+    with serving(create_app(VisionAgent(ScriptedPolicy([FULL]), max_turns=1))) as url:
+        done = ask(url)
+    assert (done.choices[0].finish_reason, done.choices[0].message.content) == ("length", "")
+    assert done.model_extra["agentic_vision"]["stop_reason"] == "turn_limit"
+
+
+# Bad requests
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (messages(images=["https://example.com/a.png"]), "no data: URI"),
+        (messages(images=["/etc/passwd"]), "no data: URI"),
+        (messages(images=["data:image/png;base64,AAAA"]), "not an image"),
+        (messages(images=["data:image/png;base64,?"]), "not valid base64"),
+        (messages(""), "the question is empty"),
+        ([{"role": "user", "content": [{"type": "input_audio"}]}], "input_audio"),
+        ([{"role": "king", "content": "Hello"}], "messages.0.role"),
+        ([], "messages"),
+        (messages(images=[URI] * 65), "more than 64"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_bad_request_says_what_is_wrong(url, said, told, stream):
+    with pytest.raises(openai.BadRequestError, match=re.escape(told)):
+        client(url).chat.completions.create(model="m", messages=said, stream=stream)
+
+
+def test_what_cannot_be_served_is_refused(url):
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    with pytest.raises(openai.BadRequestError, match="--raw"):
+        ask(url, tools=[tool])
+    with pytest.raises(openai.BadRequestError, match=r"agentic_vision\.more"):
+        ask(url, extra_body={"agentic_vision": {"more": 1}})
+    assert httpx.post(f"{url}/chat/completions", content=b"{").json()["error"]["type"] == "invalid_request_error"
+    assert httpx.get(f"{url}/nonsense").json()["error"]["message"] == "Not Found"
+
+
+def test_a_request_beyond_the_size_limit_is_refused(embedded):
+    with serving(create_app(embedded, Settings(max_bytes=10_000))) as url:
+        with pytest.raises(openai.APIStatusError) as raised:
+            ask(url, said=messages("a" * 20_000))
+        assert raised.value.status_code == 413
+
+
+def test_only_those_with_a_key_are_served(embedded):
+    with serving(create_app(embedded, Settings(api_keys=("k", "other")))) as url:
+        assert ask(url).choices[0].message.content == "25.15"
+        stranger = openai.OpenAI(base_url=url, api_key="K", max_retries=0)
+        with pytest.raises(openai.AuthenticationError):
+            stranger.models.list()
+        with pytest.raises(openai.AuthenticationError):
+            stranger.chat.completions.create(model="m", messages=messages())
+        assert httpx.get(url.replace("/v1", "/healthz")).json()["status"] == "ok"
+
+
+def test_impossible_settings_are_refused():
+    for wrong in ({"in_flight": 0}, {"queue": -1}, {"deadline": 0}, {"max_bytes": 0}):
+        with pytest.raises(ConfigError):
+            Settings(**wrong)
+
+
+# Load
+
+
+class Slow(ScriptedPolicy):
+    """Answers when it is let go."""
+
+    def __init__(self):
+        super().__init__([ANSWER])
+        self.go = threading.Event()
+        self.asked = 0
+        self.cancelled = 0
+
+    async def reply(self, conversation, *, seed=None):
+        self.asked += 1
+        try:
+            while not self.go.is_set():
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return await super().reply(conversation, seed=seed)
+
+
+def until(condition, seconds=20.0):
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_beyond_the_queue_a_client_is_told_when_to_come_again(stream):
+    policy = Slow()
+    app = create_app(VisionAgent(policy), Settings(in_flight=1, queue=1))
+    with serving(app) as url, ThreadPoolExecutor(2) as others:
+        health = url.replace("/v1", "/healthz")
+        waiting = [others.submit(ask, url) for _ in range(2)]
+        until(lambda: httpx.get(health).json() == {"status": "ok", "running": 1, "waiting": 1})
+        with pytest.raises(openai.RateLimitError) as raised:
+            ask(url, stream=stream)
+        assert int(raised.value.response.headers["retry-after"]) >= 1
+        policy.go.set()
+        assert {done.result().choices[0].message.content for done in waiting} == {"417"}
+        assert policy.asked == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_ends_a_request_and_its_question(stream):
+    policy = Slow()
+    with serving(create_app(VisionAgent(policy), Settings(deadline=0.3))) as url:
+        with pytest.raises(openai.APIError, match=re.escape("no answer within 0.3 s")):
+            list(ask(url, stream=stream))
+        until(lambda: policy.cancelled)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_takes_its_question_along(stream):
+    policy = Slow()
+    with serving(create_app(VisionAgent(policy))) as url:
+        with pytest.raises(openai.APITimeoutError):
+            list(client(url, timeout=0.3).chat.completions.create(model="m", messages=messages(), stream=stream))
+        until(lambda: policy.cancelled)
+
+
+def test_metrics_tell_how_it_goes(embedded):
+    with serving(create_app(embedded)) as url:
+        ask(url)
+        with pytest.raises(openai.BadRequestError):
+            ask(url, said=messages(""))
+        told = httpx.get(url.replace("/v1", "/metrics")).text
+    for line in (
+        'agentic_vision_requests_total{status="200"} 1.0',
+        'agentic_vision_requests_total{status="400"} 1.0',
+        'agentic_vision_questions_total{stop="answered"} 1.0',
+        'agentic_vision_tool_calls_total{tool="zoom_crop"} 1.0',
+        "agentic_vision_visual_tokens_total 50.0",
+        "agentic_vision_full_resolution_visual_tokens_total 120.0",
+        "agentic_vision_question_seconds_count 1.0",
+        "agentic_vision_running 0.0",
+    ):
+        assert line in told
+
+
+# The bare policy
+
+
+def test_raw_is_the_policy_without_the_loop(embedded):
+    with serving(create_app(embedded, Settings(raw=True))) as url:
+        said = [{"role": "system", "content": "Tools: zoom_crop, full_res, resize."}, *messages()]
+        done = ask(url, said=said)
+        assert done.choices[0].message.content.startswith("<think>")
+        assert done.usage.prompt_tokens_details.image_tokens == 120  # as it was sent
+        pieces = [c.choices[0].delta.content or "" for c in ask(url, said=said, stream=True)]
+        assert "".join(pieces) == done.choices[0].message.content
+        assert len(pieces) > 4
+
+
+def test_raw_keeps_the_cache_of_a_conversation_that_goes_on(embedded):
+    sessions = embedded.policy._sessions
+    with serving(create_app(embedded, Settings(raw=True))) as url:
+        said = messages()
+        first = ask(url, said=said).choices[0].message
+        before = len(sessions)
+        more = [*said, {"role": "assistant", "content": first.content}, {"role": "user", "content": "And the date?"}]
+        ask(url, said=more)
+        assert len(sessions) == before
+        ask(url, said=messages("And the date?"))
+        assert len(sessions) == before + 1
+
+
+# The command
+
+
+def test_the_command_serves_and_drains_on_sigterm():
+    command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "mine"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+    try:
+        said = server.stderr.readline()
+        address = re.search(r"http://\S+/v1", said)
+        assert address, said + server.stderr.read()
+        url = address.group()
+        until(lambda: _answers(url))
+        with ThreadPoolExecutor(4) as clients:
+            asked = [clients.submit(ask, url) for _ in range(4)]
+            until(lambda: httpx.get(url.replace("/v1", "/healthz")).json()["running"] > 0)
+            server.send_signal(signal.SIGTERM)
+            assert {done.result().choices[0].message.content for done in asked} == {"25.15"}
+        assert server.wait(30) in (0, -signal.SIGTERM)
+    finally:
+        server.kill()
+        server.wait()
+        server.stderr.close()
+
+
+def _answers(url):
+    try:
+        return httpx.get(f"{url}/models").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_command_says_what_is_wrong():
+    for options, told in (
+        (["--policy", "m", "--base-url", "http://x/v1", "--port", "1"], "OPENAI_API_KEY"),
+        (["--base-url", "http://x/v1"], "name its model"),
+    ):
+        env = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+        command = [sys.executable, "-m", "agentic_vision", "serve", *options]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
