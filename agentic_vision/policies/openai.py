@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..endpoint import PerLoop, attempts, client
 from ..errors import AgenticVisionError, ConfigError
-from ..policy import Conversation, Message, PromptStyle, Reply, TextPart
+from ..policy import Conversation, PromptStyle, Reply
 from ..profiles import Price, Profile
 from ..profiles import profile as profile_of
-from ..prompts import NOW
-from ..protocol import ANSWER_FORM, parse, write
 from ..visual_tokens import Family
 from .chat_completions import ChatCompletions
+from .concluding import concluded, told_to_answer
 from .endpoint_errors import as_policy_error
 from .image_bytes import ImageBytes
 from .reported_usage import ReportedUsage
@@ -104,17 +103,8 @@ class OpenAIPolicy:
 
     async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The answer, with what was seen: tools are withdrawn, and the model is told so."""
-        native = self.profile.calls == "native"
-        now = f"{NOW}." if native else f"{NOW}: {ANSWER_FORM}"
-        told = Message(role="user", parts=(TextPart(text=now),))
-        last = conversation.model_copy(update={"messages": (*conversation.messages, told)})
-        reply = await self._whole(last, seed, must_answer=True)
-        turn = parse(reply.text)
-        if turn.answer is not None or turn.calls or not reply.text.strip():
-            return reply
-        # Nothing else was asked for: what was said without tags is the answer.
-        bare = reply.text.rpartition("</think>")[2].replace("<answer>", "").replace("</answer>", "").strip()
-        return reply.model_copy(update={"text": write(thought=turn.thought, answer=bare), "truncated": False})
+        last = told_to_answer(conversation, native=self.profile.calls == "native")
+        return concluded(await self._whole(last, seed, must_answer=True))
 
     async def stream(self, conversation: Conversation, *, seed: int | None = None) -> AsyncGenerator[str | Reply, None]:
         """`reply`, as pieces of its text while they come, and the whole reply at last.

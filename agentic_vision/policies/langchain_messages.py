@@ -1,0 +1,104 @@
+"""A conversation as LangChain's messages, and LangChain's messages as images and texts. No image is lost on the way.
+
+Images travel as LangChain's standard content blocks, which its chat models turn into what their providers take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from ..errors import ImageError
+from ..policy import Conversation, ImagePart, Message, TextPart
+from ..profiles import Profile
+from ..source import Source
+from .chat_completions import SHOWN_BELOW
+from .image_bytes import ImageBytes
+from .native_calls import NativeReply, from_text
+from .spoken import Called, Said, Wrote, exchanges
+
+
+def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -> list[AnyMessage]:
+    """The conversation for a chat model: for one that goes on, the messages before, unchanged, and more."""
+    written: list[AnyMessage] = []
+    for part in exchanges(conversation, native=profile.calls == "native"):
+        match part:
+            case Said(message):
+                make = SystemMessage if message.role == "system" else HumanMessage
+                written.append(make(content=_content(message, images)))
+            case Wrote(text):
+                written.append(AIMessage(content=text))
+            case Called(reply, ids, results):
+                written.append(_assistant(reply, ids))
+                written += _results(ids, results, profile, images)
+    return written
+
+
+def images_of(said: Iterable[BaseMessage]) -> list[Source]:
+    """Every image in the messages, in order. Raises `ImageError` for one that is broken, or an address."""
+    found: list[Source] = []
+    for message in said:
+        for block in message.content_blocks:
+            if block["type"] != "image":
+                continue
+            if data := block.get("base64"):
+                found.append(Source.open(f"data:{block.get('mime_type', 'image/png')};base64,{data}"))
+            elif (url := block.get("url", ""))[:5].lower() == "data:":
+                found.append(Source.open(url))
+            else:
+                where = url or block.get("file_id") or "no data at all"
+                raise ImageError(f"an image is given as {where[:100]}: give its bytes (base64, or a data: URI)")
+    return found
+
+
+def _content(message: Message, images: ImageBytes) -> Any:
+    if not message.images:
+        return message.text
+    return [_block(part, images) for part in message.parts]
+
+
+def _block(part: TextPart | ImagePart, images: ImageBytes) -> dict[str, str]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    return image_block(images.data_uri(part))
+
+
+def image_block(uri: str) -> dict[str, str]:
+    """A base64 `data:` URI as a content block."""
+    head, _, data = uri.partition(",")
+    return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:").removesuffix(";base64")}
+
+
+def _assistant(reply: NativeReply, ids: tuple[str, ...]) -> AIMessage:
+    _, calls = from_text(reply.text())
+    named = [
+        {"name": call.name, "args": call.arguments, "id": id, "type": "tool_call"}
+        for id, call in zip(ids, calls, strict=False)
+    ]
+    return AIMessage(content=reply.content, tool_calls=named)
+
+
+def _results(
+    ids: tuple[str, ...], results: tuple[Message, ...], profile: Profile, images: ImageBytes
+) -> list[AnyMessage]:
+    written: list[AnyMessage] = []
+    shown: list[TextPart | ImagePart] = []
+    for id, result in zip(ids, results, strict=False):
+        if result.images and profile.tool_images == "user":
+            content: Any = f"{result.text.strip()} {SHOWN_BELOW}".strip()
+            shown += result.parts
+        else:
+            content = _content(result, images)
+        written.append(ToolMessage(content=content, tool_call_id=id))
+    if shown:
+        written.append(HumanMessage(content=_content(Message(role="user", parts=tuple(shown)), images)))
+    return written
