@@ -8,18 +8,21 @@ result.answer, result.stop_reason, result.usage.saved
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langgraph.types import Command
 
 from . import sync
+from .checkpoints import for_async
 from .errors import AgenticVisionError, ConfigError
 from .graph import STEPS, Loop, State
+from .image_store import ImageStore
 from .limits import Limits
-from .messages import SourceRecord, StopReason, Trajectory, Turn
+from .messages import Asked, Observation, SourceRecord, StopReason, Trajectory, Turn
 from .policy import Policy
 from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["DoneEvent", "Event", "GlanceEvent", "ObservationEvent", "Result", "TextEvent", "TurnEvent", "VisionAgent"]
 
 Images: TypeAlias = "ImageLike | Source | Sequence[ImageLike | Source]"
+_ANEW = {"stop": None, "detail": None, "ending": None, "answer": None}
 _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEADLINE)
 
 
@@ -46,7 +50,8 @@ class VisionAgent:
     `tools`: names of installed tools and `@visual_tool` functions; None for zoom_crop, full_res and resize.
     `glance`: the fraction of the full visual tokens at which an image is first shown, (0, 1].
     `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) bound every question.
-    `checkpointer`: any LangGraph checkpointer; `graph` is the compiled LangGraph graph.
+    `checkpointer`: any LangGraph checkpointer, synchronous or not; `image_folder`: where images that are no files are
+    kept for it, once each, so that their threads can go on in another process. `graph` is the compiled LangGraph graph.
     Raises `ConfigError` for options that cannot be.
     """
 
@@ -62,6 +67,7 @@ class VisionAgent:
         max_visual_tokens: int | None = None,
         deadline: float | None = None,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
         seed: int | None = None,
     ) -> None:
         if not 0 < glance <= 1:
@@ -70,7 +76,7 @@ class VisionAgent:
         self.toolbox = Toolbox.of(tools)
         self.policy = _policy(policy, base_url, api_key)
         self.seed = seed
-        self._runs = Runs(seed)
+        self._runs = Runs(seed, ImageStore(image_folder) if image_folder is not None else None)
         self._stored = checkpointer is not None
         self._loop = Loop(
             policy=self.policy,
@@ -79,25 +85,28 @@ class VisionAgent:
             glance_fraction=glance,
             limits=limits,
         )
-        self.graph = self._loop.compile(checkpointer)
+        self.graph = self._loop.compile(for_async(checkpointer) if checkpointer is not None else None)
 
-    def ask(self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None) -> Result:
+    def ask(
+        self, images: Images | None, question: str, *, seed: int | None = None, thread_id: str | None = None
+    ) -> Result:
         """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
 
-        `thread_id` names the question in the checkpointer. Raises `ImageError` for an image that is none and
-        `ConfigError` for an empty question; what happens afterwards is in the result's `stop_reason`.
+        `thread_id` names the thread in the checkpointer. A thread that has ended can be asked again, with the same
+        images or None: what was seen and said stays. Raises `ImageError` for an image that is none and `ConfigError`
+        for an empty question; what happens afterwards is in the result's `stop_reason`.
         """
         return sync.run(self.aask(images, question, seed=seed, thread_id=thread_id))
 
     async def aask(
-        self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None
+        self, images: Images | None, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Result:
         """`ask`, for async callers."""
         return await _result(self.astream(images, question, seed=seed, thread_id=thread_id))
 
     def stream(
         self,
-        images: Images,
+        images: Images | None,
         question: str,
         *,
         seed: int | None = None,
@@ -112,7 +121,7 @@ class VisionAgent:
 
     async def astream(
         self,
-        images: Images,
+        images: Images | None,
         question: str,
         *,
         seed: int | None = None,
@@ -122,24 +131,33 @@ class VisionAgent:
         """`stream`, for async callers."""
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty: ask something about the image")
-        given = _listed(images)
-        sources = tuple(Source.open(image) for image in given)
-        if thread_id is not None and (await self._snapshot(thread_id)).values:
-            raise ConfigError(f"the thread {thread_id!r} has a question already: resume() it, or choose another id")
-        id = thread_id or uuid.uuid4().hex
-        run = Run(sources, self.seed if seed is None else seed, heard=text)
-        # Half of a surrogate pair cannot be stored as JSON.
-        asked: State = {"id": id, "question": question.encode("utf-8", "replace").decode()}
-        async with aclosing(self._events(run, given, asked, {**asked, "steps": []})) as events:
+        question = question.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be stored as JSON
+        seed = self.seed if seed is None else seed
+        state = dict((await self._snapshot(thread_id)).values) if thread_id is not None else {}
+        if state.get("question"):
+            if state.get("stop") is None:
+                raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
+            run, given = self._again(state, images, seed, heard=text)
+            asked = [Asked(question=question).model_dump(mode="json")]
+            start: State | Command[str] = Command(update={**_ANEW, "steps": asked}, goto="think")
+            state |= {**_ANEW, "steps": [*state["steps"], *asked]}
+        else:
+            if images is None:
+                raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
+            given = _listed(images)
+            run = Run(tuple(Source.open(image) for image in given), seed, heard=text)
+            start = {"id": thread_id or uuid.uuid4().hex, "question": question}
+            state = {**start, "steps": []}
+        async with aclosing(self._events(run, given, start, state)) as events:
             async for event in events:
                 yield event
 
     def resume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """Go on with a question that broke off: the process ended, the policy failed, or the deadline passed.
 
-        Images that were files are opened again from their paths; others must be given. A question that has
-        ended otherwise gives the result that it had. Raises `ConfigError` for an unknown thread or other
-        images.
+        Images that were files are opened again from their paths; others come from the `image_folder`, or must be
+        given. A question that has ended otherwise gives the result that it had. Raises `ConfigError` for an unknown
+        thread or other images.
         """
         return sync.run(self.aresume(thread_id, images, seed=seed))
 
@@ -152,13 +170,7 @@ class VisionAgent:
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if not records and images is None:
             raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
-        given = [record.label for record in records] if images is None else _listed(images)
-        if images is None:
-            run = Run(self._runs.get(thread_id, records).sources, self.seed if seed is None else seed)
-        else:
-            run = Run(tuple(Source.open(image) for image in given), self.seed if seed is None else seed)
-            if records:
-                check_same(run.sources, records)
+        run, given = self._again(state, images, self.seed if seed is None else seed)
         stopped = state.get("stop")
         if stopped is not None and (state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE):
             self._runs.end(thread_id)
@@ -167,10 +179,23 @@ class VisionAgent:
         # anew.
         start: Command[str] | None = None
         if stopped is not None:
-            again = {"stop": None, "detail": None, "ending": None}
-            start = Command(update=again, goto="think")
-            state.update(again)
+            start = Command(update=_ANEW, goto="think")
+            state |= _ANEW
         return await _result(self._events(run, given, start, state))
+
+    def _again(
+        self, state: Mapping[str, Any], images: Images | None, seed: int | None, *, heard: bool = False
+    ) -> tuple[Run, Sequence[ImageLike | Source]]:
+        """The run of a stored thread, and its images: the given ones, or those that it knows how to find."""
+        records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
+        if images is None:
+            sources = self._runs.get(state["id"], records).sources
+            return Run(sources, seed, heard), sources
+        given = _listed(images)
+        run = Run(tuple(Source.open(image) for image in given), seed, heard)
+        if records:
+            check_same(run.sources, records)
+        return run, given
 
     def batch(
         self,
@@ -237,19 +262,24 @@ class VisionAgent:
         id = state["id"]
         self._runs.begin(id, run)
         try:
-            stream = self.graph.astream(start, self._config(id), stream_mode=["updates", "custom"])
+            # Stored before the next step begins: what a killed process has seen and paid for is not lost.
+            durability: Any = "sync" if self._stored else None
+            stream = self.graph.astream(
+                start, self._config(id), stream_mode=["updates", "custom"], durability=durability
+            )
             async with aclosing(cast(AsyncGenerator[tuple[str, Any], None], stream)) as updates:
                 async for mode, update in updates:
                     if mode == "custom":
                         yield TextEvent(update)
                         continue
-                    ((node, changes),) = update.items()
+                    # With `__metadata__` where the step was done, but not yet stored, when the process ended.
+                    ((node, changes),) = ((name, made) for name, made in update.items() if name != "__metadata__")
                     added = changes.get("steps", [])
                     state = {**state, **changes, "steps": [*state["steps"], *added]}
                     for step in STEPS.validate_python(added):
                         if isinstance(step, Turn):
                             yield TurnEvent(step)
-                        else:
+                        elif isinstance(step, Observation):
                             yield GlanceEvent(step) if node == "glance" else ObservationEvent(step)
             yield DoneEvent(Result(trajectory(state, run, self._loop), given))
         finally:

@@ -56,7 +56,8 @@ def show_result(trajectory: Trajectory, trace: Path | None) -> None:
                 console.print(Text(f"     “{plain(step.thought)}”", style="italic dim"))
             if step.problem:
                 console.print(Text(f"  !  malformed turn: {plain(step.problem.message)}", style="red"))
-        elif step.view is not None or step.call is not None:  # else it repeats a malformed turn's problem
+        # What has neither view nor call repeats a malformed turn's problem.
+        elif isinstance(step, Observation) and (step.view or step.call):
             _show_observation(console, step)
     usage = trajectory.usage
     turns = f"{len(trajectory.turns)} turn{'' if len(trajectory.turns) == 1 else 's'}"

@@ -23,6 +23,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
+from . import history
 from .errors import ConfigError, PolicyError
 from .limits import Limits, stop_reason
 from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
@@ -107,9 +108,9 @@ class Loop:
         """Ask the policy for the next turn, and decide whether it was the last one."""
         run = self._run(state)
         steps = STEPS.validate_python(state["steps"])
-        before = [step for step in steps if isinstance(step, Turn)]
+        before = history.turns(history.current(steps))
         told = state.get("ending")
-        ending = StopReason(told) if told else self.limits.hurry(run.seconds, before)
+        ending = StopReason(told) if told else self._hurry(run, before)
         turn = await self._asked(state, run, steps, conclude=ending is not None)
         if not isinstance(turn, Turn):
             return turn
@@ -132,7 +133,7 @@ class Loop:
 
     async def _asked(self, state: State, run: Run, steps: Sequence[Step], *, conclude: bool) -> Turn | State:
         """The policy's next turn, or how the question ends without it."""
-        turns = [step for step in steps if isinstance(step, Turn)]
+        turns = history.turns(steps)
         seed = run.seed_for(state["question"], len(turns))
         conversation = self._conversation(state, run, steps)
         started = time.perf_counter()
@@ -180,13 +181,17 @@ class Loop:
             return {"steps": _dumped([Observation(text=reported(turn.problem, self.policy.style))])}
         observations = await self._calls(turn.calls, steps[:-1], run, state["question"])
         update: State = {"steps": _dumped(observations)}
-        earlier = _by_turn(steps[:-1])
-        if earlier and _all(earlier[-1], FailureKind.REPEATED) and _all(observations, FailureKind.REPEATED):
+        earlier = history.by_turn(history.current(steps[:-1]))
+        lately = [earlier[-1] if earlier else [], observations]
+        if all(history.all_failed(turn, FailureKind.REPEATED) for turn in lately):
             return self._ending(update, StopReason.REPEATED_CALL)
-        refused = [turn for turn in (*earlier, observations) if _any(turn, FailureKind.OVER_BUDGET)]
+        refused = [turn for turn in (*earlier, observations) if history.any_failed(turn, FailureKind.OVER_BUDGET)]
         if len(refused) > 1 and refused[-1] is observations:
             return self._ending(update, StopReason.TOKEN_BUDGET)
         return update
+
+    def _hurry(self, run: Run, turns: Sequence[Turn]) -> StopReason | None:
+        return self.limits.hurry(run.seconds, turns) if isinstance(self.policy, Concluding) else None
 
     def _ending(self, update: State, reason: StopReason) -> State:
         """The end for `reason`, after one last turn where the policy can be made to answer."""
@@ -199,9 +204,9 @@ class Loop:
         self, calls: Sequence[ToolCall], steps: Sequence[Step], run: Run, question: str
     ) -> list[Observation]:
         """Make the calls of one turn side by side: all of them refer to the images shown before it."""
-        views = [step.view for step in steps if isinstance(step, Observation) and step.view is not None]
-        look = Look(tuple(views), run.sources, self.policy.family, question)
-        made = self._made(steps)
+        views = history.views(steps)
+        look = Look(tuple(views), run.sources, self.policy.family, history.latest_question(question, steps))
+        made = history.calls_made(steps, self.toolbox)
         work: list[Any] = []
         for call in calls:
             fingerprint = self.toolbox.fingerprint(call, len(look.views))
@@ -209,7 +214,7 @@ class Loop:
             work.append(_repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run)))
             made.add(fingerprint)
         results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
-        spent = sum(step.visual_tokens for step in steps if isinstance(step, Observation))
+        spent = history.spent(steps)
         observations = []
         for result in results:
             observation = self._admitted(result, views, spent)
@@ -235,19 +240,6 @@ class Loop:
         else:
             return observation.model_copy(update={"visual_tokens": cost, "image": len(views) + 1})
         return observation.model_copy(update={"view": None, "failure": failure})
-
-    def _made(self, steps: Sequence[Step]) -> set[tuple[str, str]]:
-        """Fingerprints of the calls that were answered; those that lacked time or budget may be repeated."""
-        made, shown, at_turn = set(), 0, 0
-        for step in steps:
-            if isinstance(step, Turn):
-                at_turn = shown
-                continue
-            retry = step.failure and step.failure.kind in (FailureKind.TIME_LIMIT, FailureKind.OVER_BUDGET)
-            if step.call is not None and not retry:
-                made.add(self.toolbox.fingerprint(step.call, at_turn))
-            shown += step.view is not None
-        return made
 
     def _conversation(self, state: State, run: Run, steps: Sequence[Step]) -> Conversation:
         # From its second call on, the model has several images to choose from.
@@ -300,22 +292,3 @@ async def _repeated(call: ToolCall) -> Observation:
 
 def _dumped(steps: Sequence[Step]) -> list[dict[str, Any]]:
     return [step.model_dump(mode="json") for step in steps]
-
-
-def _by_turn(steps: Sequence[Step]) -> list[list[Observation]]:
-    """What came back, turn by turn; the glances left out."""
-    turns: list[list[Observation]] = []
-    for step in steps:
-        if isinstance(step, Turn):
-            turns.append([])
-        elif turns:
-            turns[-1].append(step)
-    return turns
-
-
-def _all(observations: Sequence[Observation], kind: FailureKind) -> bool:
-    return bool(observations) and all(seen.failure and seen.failure.kind is kind for seen in observations)
-
-
-def _any(observations: Sequence[Observation], kind: FailureKind) -> bool:
-    return any(seen.failure and seen.failure.kind is kind for seen in observations)

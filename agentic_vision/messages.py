@@ -139,7 +139,14 @@ class Observation(Record):
     image: int | None = None
 
 
-Step = Annotated[Turn | Observation, Field(discriminator="kind")]
+class Asked(Record):
+    """A further question in the same thread: about the same images, with all that was seen and said before."""
+
+    kind: Literal["asked"] = "asked"
+    question: str
+
+
+Step = Annotated[Turn | Observation | Asked, Field(discriminator="kind")]
 
 
 class SourceRecord(Record):
@@ -178,7 +185,8 @@ class Trajectory(Record):
     """The one record of a question: what was asked, seen, thought, called and answered, and why it ended.
 
     `steps` starts with one observation a source, the glances. `detail` says in words why it ended without
-    answer.
+    answer. Of a thread with further questions (`Asked` steps), `question` is the first, answer and stop reason are the
+    last one's, and usage is that of all of them.
     """
 
     id: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from .messages import Observation, Problem, ProblemKind, Step, Turn
+from .messages import Asked, Observation, Problem, ProblemKind, Step, Turn
 from .policy import ImagePart, Message, PromptStyle, TextPart, ToolSpec
 from .protocol import ANSWER_FORM, CALL_FORM
 from .source import Source
@@ -37,13 +37,22 @@ def messages(
     turns = 0
     for step in steps[len(glances) :]:
         if isinstance(step, Turn):
+            _tell_of_last_turn(said, style, last=turns == max_turns - 1)
             turns += 1
             said.append(Message(role="assistant", parts=(TextPart(text=step.text),)))
+        elif isinstance(step, Asked):
+            turns = 0
+            said.append(Message(role="user", parts=(TextPart(text=step.question),)))
         else:
             said.append(Message(role="tool", parts=_observed(step, sources, style)))
-    if style is not PromptStyle.COMPACT and turns and turns == max_turns - 1:
-        said[-1] = Message(role="tool", parts=(*said[-1].parts, TextPart(text=f"\n{LAST_TURN}")))
+    _tell_of_last_turn(said, style, last=turns == max_turns - 1)
     return tuple(said)
+
+
+def _tell_of_last_turn(said: list[Message], style: PromptStyle, *, last: bool) -> None:
+    """With the last observation before it, where it stays: what was said once is never said otherwise."""
+    if last and style is not PromptStyle.COMPACT and said[-1].role == "tool":
+        said[-1] = Message(role="tool", parts=(*said[-1].parts, TextPart(text=f"\n{LAST_TURN}")))
 
 
 def system_text(tools: Sequence[ToolSpec], style: PromptStyle, *, reduced: bool) -> str:
@@ -83,7 +92,7 @@ def reported(problem: Problem, style: PromptStyle) -> str:
 def _before_first_turn(steps: Sequence[Step]) -> list[Observation]:
     glances: list[Observation] = []
     for step in steps:
-        if isinstance(step, Turn):
+        if not isinstance(step, Observation):
             break
         glances.append(step)
     return glances

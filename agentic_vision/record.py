@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import history
 from .graph import STEPS, Loop
-from .messages import Observation, SourceRecord, StopReason, Trajectory, Turn, Usage
+from .messages import SourceRecord, StopReason, Trajectory, Turn, Usage
 from .profiles import Price
 from .runs import Run
 
@@ -14,10 +15,10 @@ from .runs import Run
 def trajectory(state: Mapping[str, Any], run: Run, loop: Loop) -> Trajectory:
     """The trajectory of a question that has ended; `state` is the whole state of the graph."""
     family, steps = loop.policy.family, tuple(STEPS.validate_python(state["steps"]))
-    turns = [step for step in steps if isinstance(step, Turn)]
+    turns = history.turns(steps)
     glances = [family.glance(source.size, loop.glance_fraction) for source in run.sources]
     usage = Usage(
-        visual_tokens=sum(step.visual_tokens for step in steps if isinstance(step, Observation)),
+        visual_tokens=history.spent(steps),
         full_resolution_tokens=sum(glance.full_tokens for glance in glances),
         input_tokens=sum(turn.input_tokens for turn in turns),
         cached_tokens=sum(turn.cached_tokens for turn in turns),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .errors import ConfigError, ImageError
+from .image_store import ImageStore
 from .messages import SourceRecord
 from .source import Source
 
@@ -50,14 +51,18 @@ class Run:
 class Runs:
     """The questions of this process, by id."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, images: ImageStore | None = None) -> None:
         self._seed = seed  # of those that nobody begins
+        self._images = images
         self._asked: dict[str, Run] = {}
         self._reopened: OrderedDict[str, Run] = OrderedDict()
 
     def begin(self, id: str, run: Run) -> None:
         """Hold `run` until `end`."""
         self._asked[id] = run
+        if self._images is not None:
+            for source in run.sources:
+                self._images.keep(source)
 
     def holds(self, id: str) -> bool:
         """Whether someone has begun it, who will end it as well."""
@@ -81,12 +86,16 @@ class Runs:
         run = self._asked.get(id) or self._reopened.get(id)
         if run is None:
             try:
-                run = self._opened([record.label for record in records])
+                run = Run(tuple(self._again(record) for record in records), self._seed)
             except ImageError as error:
                 raise ConfigError(f"{error}; to go on, pass the question's images to resume()") from error
             check_same(run.sources, records)  # before it is kept: the next to ask for it must be refused as well
             self._kept(id, run)
         return run
+
+    def _again(self, record: SourceRecord) -> Source:
+        kept = self._images.get(record.digest, record.label) if self._images is not None else None
+        return kept or Source.open(record.label)
 
     def _kept(self, id: str, run: Run) -> Run:
         self._reopened[id] = run

@@ -54,11 +54,14 @@ _warnings_lock = threading.Lock()
 class Source:
     """One image as it was given. `size` is upright (EXIF) width and height; `label` names it for people."""
 
-    def __init__(self, label: str, data: bytes | None = None, image: Image.Image | None = None) -> None:
+    def __init__(
+        self, label: str, data: bytes | None = None, image: Image.Image | None = None, *, path: str | None = None
+    ) -> None:
         """For `open`: either the bytes of an image file (`data`) or an upright image that nobody else
-        changes.
+        changes. `path`: where the bytes were read from.
         """
         self.label = label
+        self.path = path
         self._data = data
         self._given = image
         self._kept: Image.Image | None = None
@@ -99,12 +102,22 @@ class Source:
         if isinstance(image, str) and image[:8].lower().startswith(("http://", "https://")):
             raise ImageError(f"{image} is a URL, and URLs are not fetched: download it and give the path or the bytes")
         if isinstance(image, str | os.PathLike):
-            return cls(os.fspath(image), data=_from_file(image))
+            return cls(os.fspath(image), data=_from_file(image), path=os.fspath(image))
         if hasattr(image, "__array_interface__"):
             return cls("array", image=_from_array(image))
         raise ImageError(
             f"a {type(image).__name__} is not an image: give a path, bytes, a PIL image, a numpy array or a data: URI"
         )
+
+    @property
+    def data(self) -> bytes | None:
+        """The bytes of the image file; None where an image or an array was given."""
+        return self._data
+
+    @property
+    def image(self) -> Image.Image | None:
+        """The upright image that was given, not to be changed; None where it was a file's bytes."""
+        return self._given
 
     @cached_property
     def digest(self) -> str:

@@ -20,7 +20,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
-from .messages import Observation, StopReason, ToolCall, Trajectory, Turn
+from .messages import Asked, Observation, StopReason, ToolCall, Trajectory, Turn
 from .source import ImageLike, Source
 from .view import Box, View
 
@@ -159,6 +159,8 @@ def _steps(trajectory: Trajectory, seen: Sequence[Image.Image]) -> Iterator[str]
         if isinstance(step, Turn):
             turn += 1
             yield _turn(step, turn)
+        elif isinstance(step, Asked):
+            yield f'<li>{_head("Asked further", "")}<p class="said" dir="auto">{escape(step.question)}</p></li>'
         else:
             yield _observation(step, next(pictures) if step.view is not None else None)
 

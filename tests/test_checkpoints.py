@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -12,6 +13,7 @@ from agentic_vision import ConfigError, ImageError, PolicyError, VisionAgent
 from agentic_vision.messages import StopReason
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
+from agentic_vision.trace import trace_html
 
 ANSWER = write(answer="417")
 FULL = write(calls=[("full_res", {})])
@@ -95,11 +97,53 @@ def test_a_file_that_changed_is_noticed(path):
             agent.resume("one")
 
 
-def test_threads_are_one_question_each(path):
-    agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver())
-    agent.ask(path, "Which number?", thread_id="one")
-    with pytest.raises(ConfigError, match="another id"):
+def test_a_thread_is_asked_again_and_what_was_seen_stays(path):
+    seen = []
+
+    def script(conversation):
+        seen.append(conversation)
+        asked = sum(message.role == "user" for message in conversation.messages)
+        looked = conversation.messages[-1].role == "tool"
+        return ANSWER if asked == 2 or looked else FULL
+
+    agent = VisionAgent(ScriptedPolicy(script), checkpointer=saver(), max_turns=2)
+    first = agent.ask(path, "Which number?", thread_id="one")
+    second = agent.ask(None, "Which colour?", thread_id="one")
+    assert (second.answer, second.stop_reason) == ("417", StopReason.ANSWERED)
+    assert second.trajectory.views == first.trajectory.views
+    assert second.usage.visual_tokens == first.usage.visual_tokens
+    assert second.usage.requests == 3
+    assert second.trajectory.steps[: len(first.trajectory.steps)] == first.trajectory.steps
+    said = [[message.model_dump() for message in conversation.messages] for conversation in seen]
+    for before, after in pairwise(said):
+        assert after[: len(before)] == before
+    assert [message.text for message in seen[-1].messages if message.role == "user"] == [
+        "Which number?",
+        "Which colour?",
+    ]
+    # Limits are a question's, not a thread's; calls are numbered on.
+    third = agent.ask(path, "And then?", thread_id="one")
+    assert third.answer == "417"
+    assert len({call.id for call in third.trajectory.calls}) == len(third.trajectory.calls) == 2
+    assert "Asked further" in trace_html(third.trajectory, [path])
+
+
+def test_a_question_that_broke_off_comes_before_the_next(path):
+    agent = VisionAgent(Breaking(RuntimeError()), checkpointer=saver())
+    with pytest.raises(RuntimeError):
+        agent.ask(path, "Which number?", thread_id="one")
+    with pytest.raises(ConfigError, match="resume"):
         agent.ask(path, "Which colour?", thread_id="one")
+    agent.policy.error = None
+    assert agent.resume("one").answer == "417"
+    with pytest.raises(ConfigError, match="not the images"):
+        agent.ask(Image.new("RGB", (1200, 900)), "Which colour?", thread_id="one")
+
+
+def test_a_thread_that_is_not_there_is_said(path):
+    agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver())
+    with pytest.raises(ConfigError, match="no image"):
+        agent.ask(None, "Which number?", thread_id="one")
     with pytest.raises(ConfigError, match="no thread 'two'"):
         agent.resume("two")
     with pytest.raises(ConfigError, match="checkpointer="):

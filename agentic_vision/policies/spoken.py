@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..policy import Conversation, Message
+from ..policy import Conversation, Message, TextPart
 from .native_calls import NativeReply, from_text
 
 
@@ -35,6 +35,9 @@ class Wrote:
     text: str
 
 
+_NOT_MADE = Message(role="tool", parts=(TextPart(text="This call was not made."),))
+
+
 def exchanges(conversation: Conversation, *, native: bool) -> Iterator[Said | Called | Wrote]:
     """The conversation in order. `native`: the model's turns are read as function calls."""
     messages = conversation.messages
@@ -51,6 +54,8 @@ def exchanges(conversation: Conversation, *, native: bool) -> Iterator[Said | Ca
             reply, calls = from_text(message.text)
             results = _results(messages[index : index + len(calls)])
             index += len(results)
+            # A limit came before they were made: APIs want a result for every call all the same.
+            results += (_NOT_MADE,) * (len(calls) - len(results))
             ids = tuple(f"call_{number + place}" for place in range(1, len(calls) + 1))
             number += len(calls)
             yield Called(reply, ids, results)
