@@ -1,0 +1,1 @@
+"""The visual tools and the agent, for any MCP client: `agentic-vision mcp`. Needs the extra [mcp]."""

@@ -1,0 +1,98 @@
+"""`agentic-vision mcp`: the visual tools and the agent, for any MCP client."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..cli_options import BaseUrlOption, PolicyOption, TurnsOption, make_agent, tool_names
+from ..errors import ConfigError
+
+mcp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@mcp.command()
+def run(
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            show_default="the current folder",
+            help="A folder whose images may be read; repeat it for several.",
+        ),
+    ] = None,
+    policy: PolicyOption = None,
+    base_url: BaseUrlOption = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            show_default="zoom_crop,full_res,resize",
+            help="Tools that the client may call, beside glance and ask; '' for none.",
+        ),
+    ] = None,
+    max_turns: TurnsOption = 4,
+    family: Annotated[
+        str, typer.Option(help="The family of the client's model: what its visual tokens are, and its largest image.")
+    ] = "qwen3-vl",
+    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP, not stdin and stdout.")] = False,
+    host: Annotated[
+        str, typer.Option(help="With --http. There are no keys: whoever reaches it may look at the images.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --http: 0 takes a free one and says which.")] = 8081,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --http: a name by which other machines call it; repeat it."),
+    ] = None,
+) -> None:
+    """Give an MCP client eyes: glance at an image, look closer, or have a question answered."""
+    try:
+        from .server import create_server
+    except ImportError as error:
+        raise ConfigError.missing_extra("mcp", "the MCP server") from error
+    from ..toolbox import Toolbox
+    from ..visual_tokens import family as family_named
+    from .roots import Roots
+
+    here = Path().absolute()
+    if not root and here == here.parent:  # where some clients start their servers
+        raise ConfigError(f"{here} would let the client read every image of this machine: say which, --root DIR")
+    if base_url is not None and policy is None:  # told now, and not with the first question
+        raise ConfigError("--base-url is an endpoint's: name its model, --policy MODEL")
+    # Not with the client's tools: a trained policy knows its own, and answers worse where it is told of others.
+    make = partial(make_agent, policy, base_url, None, max_turns=max_turns, max_visual_tokens=None)
+    toolbox = Toolbox.of(tool_names(tools))
+    server = create_server(toolbox, family_named(family), Roots(root or [here]), make, max_turns)
+    if not http:
+        import anyio
+        from mcp.server.stdio import stdio_server
+
+        async def serve() -> None:
+            async with stdio_server() as (reads, writes):
+                await server.run(reads, writes, server.create_initialization_options())
+
+        anyio.run(serve)
+        return
+
+    import uvicorn
+
+    from .http import MOST_CONNECTIONS, PATH, create_app
+
+    app = create_app(server, [host, *(allow_host or ())])
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+    listening = config.bind_socket()  # uvicorn says itself, and ends, where it cannot
+    listening.listen(config.backlog)  # whoever reads the address may call at once, and waits for the rest of the start
+    address = listening.getsockname()
+    typer.echo(f"agentic-vision serves MCP on http://{address[0]}:{address[1]}{PATH}", err=True)
+    uvicorn.Server(config).run([listening])
