@@ -53,6 +53,7 @@ def run(
         access_log=False,
     )
     listening = config.bind_socket()  # uvicorn says itself, and ends, where it cannot
+    listening.listen(config.backlog)  # whoever reads the address may call at once, and waits for the rest of the start
     address = listening.getsockname()
     typer.echo(f"agentic-vision serves {model} on http://{address[0]}:{address[1]}/v1", err=True)
     uvicorn.Server(config).run([listening])
