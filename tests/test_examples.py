@@ -88,3 +88,14 @@ def test_a_tool_of_ones_own_is_called(
         "half({'which': 'bottom'}) showed (0.0, 96.0, 160.0, 192.0)",
         "25.15",
     ]
+
+
+@pytest.mark.parametrize("name", ["openai_endpoint.py", "serve_and_ask.py", "langgraph_node.py"])
+def test_the_agent_is_put_in_front_and_behind(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(at_home / "examples"))
+    run(at_home / "examples" / name, monkeypatch)
+    said = capsys.readouterr().out
+    assert "25.15" in said
+    assert "50 visual tokens" in said
