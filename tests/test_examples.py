@@ -42,7 +42,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 def test_readmes_python_runs(at_home: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     assert (at_home / "trace.html").is_file()

@@ -35,7 +35,7 @@ class ReportedUsage:
         if reply.image_tokens is not None:
             low = high = reply.image_tokens
         else:
-            low, high = _bounds(conversation, reply.input_tokens)
+            low, high = _bounds(conversation, reply.input_tokens, native=self._profile.calls == "native")
         if low * (1 - TOLERANCE) <= ours <= high * (1 + TOLERANCE):
             return
         self._told = True
@@ -47,10 +47,11 @@ class ReportedUsage:
         )
 
 
-def _bounds(conversation: Conversation, prompt: int) -> tuple[int, int]:
+def _bounds(conversation: Conversation, prompt: int, *, native: bool) -> tuple[int, int]:
     """The fewest and the most of `prompt` tokens that can be the images'."""
-    tools = [json.dumps([tool.name, tool.description, tool.schema]) for tool in conversation.tools]
-    texts = [*(message.text for message in conversation.messages), *tools]
+    texts = [message.text for message in conversation.messages]
+    if native:  # else they stand in the system prompt
+        texts += [json.dumps([tool.name, tool.description, tool.schema]) for tool in conversation.tools]
     size = sum(len(text.encode()) for text in texts)
     most = int(size * MOST) + FRAME * (len(texts) + len(conversation.images)) + PREAMBLE
     return max(prompt - most, 0), max(prompt - int(size * FEWEST), 0)
