@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .weights import Weights
 
-OPENING = "<answer>"
+OPENING, CLOSING = "<think>I must answer now.</think><answer>", "</answer>"
 
 
 class TransformersPolicy:
@@ -135,7 +135,10 @@ class TransformersPolicy:
     async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The answer, with what was seen: the model goes on from an `<answer>` that it did not write itself."""
         task = self._turns.task(conversation, seed, opening=OPENING)
-        return await asyncio.wrap_future(self._batcher.submit(task))
+        reply = await asyncio.wrap_future(self._batcher.submit(task))
+        if CLOSING in reply.text:
+            return reply
+        return reply.model_copy(update={"text": reply.text + CLOSING, "truncated": False})
 
     async def stream(self, conversation: Conversation, *, seed: int | None = None) -> AsyncGenerator[str | Reply, None]:
         """`reply`, as pieces of its text while they are decoded, and the whole reply at last."""
