@@ -8,6 +8,7 @@ result.answer, result.stop_reason, result.usage.saved
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -80,6 +81,12 @@ class VisionAgent:
             limits=limits,
         )
         self.graph = self._loop.compile(checkpointer)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over its answers, beside the policy: JSON, to be stored with them."""
+        limits = dataclasses.asdict(self._loop.limits)
+        return {"tools": list(self.toolbox.names), "glance": self._loop.glance_fraction, **limits, "seed": self.seed}
 
     def ask(self, images: Images, question: str, *, seed: int | None = None, thread_id: str | None = None) -> Result:
         """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
