@@ -158,8 +158,8 @@ class Answers:
 
 
 @contextmanager
-def answers(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> Iterator[Answers]:
-    """The file of outcomes, for this process alone.
+def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun: bool = False) -> Iterator[Answers]:
+    """The file of outcomes, for this process alone. `begun`: the settings hold, though there may be no outcome yet.
 
     Raises `ConfigError` where it was made with other settings, is no such file, or another process writes it.
     """
@@ -172,7 +172,9 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> Iterat
         raise ConfigError(f"{path} was not made by a batch ({beside.name} is missing): give another file (--out)")
     with beside.open("a+", encoding="utf-8") as stored:
         _lock(stored, path)
-        if not _size(path):  # a kill may have left the settings half written, and then there are no answers yet
+        if not begun and not _size(
+            path
+        ):  # a kill may have left the settings half written, and then there are no answers yet
             stored.truncate(0)
             stored.write(json.dumps(settings, indent=2) + "\n")
             stored.flush()

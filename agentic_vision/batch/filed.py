@@ -105,7 +105,9 @@ class _Filed(ChatCompletions):
             tried += 1
         if tried >= TRIES:
             raise said
-        raise NotYetError(key, await asyncio.to_thread(self.request, conversation, seed, must_answer=must_answer))
+        body = await asyncio.to_thread(self.request, conversation, seed, must_answer=must_answer)
+        body.update(body.pop("extra_body", {}))  # where the openai client is told what it has no field for
+        raise NotYetError(key, body)
 
 
 def _key(conversation: Conversation, seed: int | None, *, must_answer: bool) -> str:

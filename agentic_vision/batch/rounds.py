@@ -74,9 +74,10 @@ async def anext_round(
     if not isinstance(policy, FiledPolicy):
         raise ConfigError("rounds of files need a policy that asks by files: VisionAgent(FiledPolicy('model'))")
     given = Rows(rows, question)
-    with answers(folder / ANSWERS, {"policy": policy_name(agent), **agent.settings}) as file:
+    settings = {"policy": policy_name(agent), **agent.settings}
+    with answers(folder / ANSWERS, settings, begun=any(folder.glob("round-*"))) as file:
         file.begin(given)
-        rounds = sorted(path for path in folder.glob("round-*") if path.is_dir())
+        rounds = sorted(folder.glob("round-*"))
         results = Results(rounds)
         if results.missing:
             return Round(rounds[-1], results.asked, file.tally, results.missing, sorted(rounds[-1].glob(REQUESTS)))
