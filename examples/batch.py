@@ -15,7 +15,7 @@ from agentic_vision import VisionAgent
 from agentic_vision.batch import run_batch
 
 RECEIPT = Path(__file__).with_name("receipt.png").absolute()
-QUESTIONS = ("What is the total?", "What color is the logo?", "What is the date?")
+QUESTIONS = ("What is the total?", "What color is the logo?")
 
 with tempfile.TemporaryDirectory() as folder:
     questions, answers = Path(folder) / "questions.jsonl", Path(folder) / "answers.jsonl"

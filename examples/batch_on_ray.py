@@ -18,7 +18,7 @@ import ray
 import ray.data
 
 RECEIPT = Path(__file__).with_name("receipt.png").absolute()
-QUESTIONS = ("What is the total?", "What color is the logo?", "What is the date?")
+QUESTIONS = ("What is the total?", "What color is the logo?")
 
 
 class Asker:
