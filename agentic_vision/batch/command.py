@@ -54,6 +54,7 @@ def ask_all(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the questions of a file, or one question of every image in a folder."""
+    from ..policies.openai import OpenAIPolicy
     from .rows import Rows
     from .run import arun_batch
 
@@ -61,11 +62,18 @@ def ask_all(
     agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
     name = str(policy) if base_url else identity(policy)
     with _progress() as watch:
-        work = arun_batch(
-            rows, out, agent, question=question, concurrency=concurrency, policy=name, watch=watch
-        )  # not `run_batch`: here Ctrl-C ends the questions in flight before the process goes
+
+        async def work() -> Tally:
+            try:
+                return await arun_batch(
+                    rows, out, agent, question=question, concurrency=concurrency, policy=name, watch=watch
+                )
+            finally:
+                if isinstance(agent.policy, OpenAIPolicy):
+                    await agent.policy.aclose()  # of this loop, which ends here
+
         try:
-            tally = asyncio.run(work)
+            tally = asyncio.run(work())  # not `run_batch`: Ctrl-C ends the questions in flight before it is raised
         except KeyboardInterrupt:
             complain(f"interrupted: {out} keeps what is done, and the same command goes on from there")
             raise
