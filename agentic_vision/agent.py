@@ -8,6 +8,7 @@ result.answer, result.stop_reason, result.usage.saved
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,12 @@ class VisionAgent:
             limits=limits,
         )
         self.graph = self._loop.compile(for_async(checkpointer) if checkpointer is not None else None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over its answers, beside the policy: JSON, to be stored with them."""
+        limits = dataclasses.asdict(self._loop.limits)
+        return {"tools": list(self.toolbox.names), "glance": self._loop.glance_fraction, **limits, "seed": self.seed}
 
     def ask(
         self, images: Images | None, question: str, *, seed: int | None = None, thread_id: str | None = None

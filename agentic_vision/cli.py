@@ -5,7 +5,6 @@ Heavy imports wait until a command needs them, so that `--help` is quick.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ from .cli_options import (
     TokensOption,
     ToolsOption,
     TurnsOption,
+    identity,
     make_agent,
     tool_names,
 )
@@ -142,14 +142,14 @@ def evaluate_command(
 
     rows = read_rows(data)[:limit]
     names = [name.strip() for given in strategy or ["glance,full,agent"] for name in given.split(",")]
-    loaded, identity = _load(policy)
+    loaded, name = _load(policy)
     with _progress(hidden=as_json) as progress:
         summary = evaluate(
             rows,
             loaded,
             names,
             out,
-            name=identity,
+            name=name,
             tools=tool_names(tools),
             max_turns=max_turns,
             max_visual_tokens=max_visual_tokens,
@@ -175,13 +175,7 @@ def _load(policy: str | None) -> tuple[Policy, str]:
     """The policy, and what tells it from others: its name and a digest of its weights (if files)."""
     from .agent import VisionAgent
 
-    loaded = VisionAgent(policy).policy
-    folder = Path(policy) if policy else Path(__file__).parent / "policies" / "embedded_checkpoint"
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return loaded, f"{policy or 'embedded'} {digest.hexdigest()[:16]}"
+    return VisionAgent(policy).policy, identity(policy)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,6 +63,16 @@ def make_agent(
         max_visual_tokens=max_visual_tokens,
         seed=seed,
     )
+
+
+def identity(policy: str | None) -> str:
+    """What tells a policy from others: its name, and a digest of its weights where they are files."""
+    folder = Path(policy) if policy else Path(__file__).parent / "policies" / "embedded_checkpoint"
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{policy or 'embedded'} {digest.hexdigest()[:16]}"
 
 
 def tool_names(tools: str | None) -> list[str] | None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .evaluate import Summary
 
 
-def result_json(trajectory: Trajectory) -> dict[str, Any]:
-    """The object of `ask --json`."""
+def calls_json(trajectory: Trajectory) -> list[dict[str, Any]]:
+    """What became of every well-formed call."""
     came_back = {step.call.id: step for step in trajectory.observations if step.call is not None}
     calls = []
     for call in trajectory.calls:
@@ -29,12 +29,17 @@ def result_json(trajectory: Trajectory) -> dict[str, Any]:
         if step is not None and step.failure is not None:
             error = step.failure.message
         calls.append({"name": call.name, "arguments": call.arguments, "ok": error is None, "error": error})
+    return calls
+
+
+def result_json(trajectory: Trajectory) -> dict[str, Any]:
+    """The object of `ask --json`."""
     fields = ("visual_tokens", "full_resolution_tokens", "saved", "input_tokens", "output_tokens", "requests")
     return {
         "answer": trajectory.answer,
         "stop_reason": trajectory.stop_reason.value,
         "turns": len(trajectory.turns),
-        "tool_calls": calls,
+        "tool_calls": calls_json(trajectory),
         "usage": {field: getattr(trajectory.usage, field) for field in fields},
     }
 

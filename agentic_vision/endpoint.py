@@ -8,7 +8,9 @@ lasts. Everything else would fail again, and is not asked again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OVERLOADED = (429, 503)
 USED_UP = ("insufficient_quota", "billing_hard_limit_reached")  # sent as 429, but no waiting helps
 
 
@@ -29,8 +32,13 @@ def passes(error: BaseException) -> bool:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return (error.status_code in (408, 409, 429) or error.status_code >= 500) and code_of(error) not in USED_UP
+        return status_passes(error.status_code, code_of(error))
     return isinstance(error, openai.APIConnectionError | BrokenStreamError) or _of_http(error)
+
+
+def status_passes(status: int, code: str) -> bool:
+    """The same for a reply with an HTTP status; `code` is the endpoint's own word for what went wrong."""
+    return (status in (408, 409, 429) or status >= 500) and code not in USED_UP
 
 
 class BrokenStreamError(Exception):
@@ -41,6 +49,21 @@ def _of_http(error: BaseException) -> bool:
     # In the middle of a stream openai lets its HTTP library's errors through; which library that is depends on its
     # version.
     return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2")
+
+
+_overload_heard: ContextVar[Callable[[], None] | None] = ContextVar("overload_heard", default=None)
+
+
+@contextmanager
+def on_overload(heard: Callable[[], None]) -> Iterator[None]:
+    """`heard` is called for every request of the block, and of the tasks it starts, that an endpoint turns away
+    because there are too many; whether it is asked again or not.
+    """
+    token = _overload_heard.set(heard)
+    try:
+        yield
+    finally:
+        _overload_heard.reset(token)
 
 
 async def attempts(patience: float) -> AsyncIterator[AttemptManager]:
@@ -54,8 +77,18 @@ async def attempts(patience: float) -> AsyncIterator[AttemptManager]:
         told = retry_after(error) if error else None
         return back_off(state) if told is None else told
 
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        heard = _overload_heard.get()
+        if heard is not None and getattr(error, "status_code", None) in OVERLOADED:
+            heard()
+
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception(passes), wait=wait, stop=stop_before_delay(max(patience, 0.0)), reraise=True
+        retry=retry_if_exception(passes),
+        wait=wait,
+        after=tell,
+        stop=stop_before_delay(max(patience, 0.0)),
+        reraise=True,
     ):
         yield attempt
 
@@ -82,7 +115,12 @@ def code_of(error: BaseException) -> str:
 
 def line(error: BaseException) -> str:
     """The error's message on one line, not too long for a message of ours."""
-    return " ".join(str(error).split())[:200]
+    return shortened(str(error))
+
+
+def shortened(words: str) -> str:
+    """`words` on one line, cut where they go on for long."""
+    return " ".join(words.split())[:200]
 
 
 def client(base_url: str | None, api_key: str | None, timeout: float) -> AsyncOpenAI:

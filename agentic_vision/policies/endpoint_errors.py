@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..endpoint import USED_UP, BrokenStreamError, code_of, line
+from ..endpoint import USED_UP, BrokenStreamError, code_of, line, shortened
 from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
 
 # Servers agree on status codes, and hardly on codes and words: these are what OpenAI, vLLM, SGLang, llama.cpp and
@@ -38,28 +38,26 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
         case openai.APIResponseValidationError():
             return _nonsense(said)
         case openai.APIStatusError():
-            return _refused(error, model, said)
+            return refused(error.status_code, code_of(error), str(error), model)
         case openai.APIConnectionError():
             cause = line(error.__cause__) if error.__cause__ else said
             return PolicyError(f"the endpoint cannot be reached ({cause}): check base_url, and that it is running")
         case BrokenStreamError():
             return PolicyError(f"the endpoint's stream broke off: {said}")
         case openai.APIError():  # an error in the middle of a stream
-            return _by_words(error, model, said) or PolicyError(f"the endpoint failed: {said}")
+            return _by_words(f"{code_of(error)} {error}", model, said) or PolicyError(f"the endpoint failed: {said}")
         case _:
             return _nonsense(f"{type(error).__name__}: {said}")
 
 
-def _refused(error: object, model: str, said: str) -> PolicyError:
-    import openai
-
-    assert isinstance(error, openai.APIStatusError)
-    status = error.status_code
+def refused(status: int, code: str, words: str, model: str) -> PolicyError:
+    """The error of a reply with the HTTP `status`: `code` is the endpoint's own word for it, `words` its message."""
+    said = shortened(words)
     if status in (401, 403):
         return MisconfiguredError(f"the endpoint refuses the key ({said}): pass api_key, or set OPENAI_API_KEY")
-    if code_of(error) in USED_UP or status == 402:
+    if code in USED_UP or status == 402:
         return MisconfiguredError(f"the account has nothing left to spend ({said}): see to its billing")
-    if found := _by_words(error, model, said):
+    if found := _by_words(f"{code} {words}", model, said):
         return found
     if status == 404:
         return MisconfiguredError(f"the endpoint knows no such model or address ({said}): check {model!r} and base_url")
@@ -74,8 +72,7 @@ def _refused(error: object, model: str, said: str) -> PolicyError:
     return PolicyError(f"the endpoint refuses this request ({said})")
 
 
-def _by_words(error: Exception, model: str, said: str) -> PolicyError | None:
-    words = f"{code_of(error)} {error}"
+def _by_words(words: str, model: str, said: str) -> PolicyError | None:
     if _TOO_LONG.search(words):
         return ContextFullError(
             f"the conversation is longer than {model} reads ({said}): show it fewer or smaller images"
