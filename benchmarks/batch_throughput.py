@@ -25,8 +25,9 @@ from typing import Any
 from PIL import Image
 
 from agentic_vision import VisionAgent
-from agentic_vision.batch import Tally, run_batch
 from agentic_vision.batch.pace import Pace
+from agentic_vision.batch.run import run_batch
+from agentic_vision.batch.tally import Tally
 from agentic_vision.policies.openai import OpenAIPolicy
 
 IN_FLIGHT = 256

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from agentic_vision import VisionAgent
-from agentic_vision.batch import run_batch
+from agentic_vision.batch.run import run_batch
 
 RECEIPT = Path(__file__).with_name("receipt.png").absolute()
 QUESTIONS = ("What is the total?", "What color is the logo?")

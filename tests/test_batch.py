@@ -25,10 +25,10 @@ from scripted_agent import FULL
 from typer.testing import CliRunner
 
 from agentic_vision import ConfigError, VisionAgent
-from agentic_vision.batch import arun_batch, run_batch
 from agentic_vision.batch.answers import Answers
 from agentic_vision.batch.pace import Pace
 from agentic_vision.batch.rows import Rows
+from agentic_vision.batch.run import arun_batch, run_batch
 from agentic_vision.cli import app
 from agentic_vision.errors import MisconfiguredError
 from agentic_vision.policies.scripted import ScriptedPolicy
@@ -282,6 +282,8 @@ def started(given, out, url):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

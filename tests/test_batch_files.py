@@ -20,9 +20,10 @@ from test_openai_policy import RECEIPT
 from typer.testing import CliRunner
 
 from agentic_vision import ConfigError, VisionAgent
-from agentic_vision.batch import FiledPolicy, next_round, run_batch
-from agentic_vision.batch.filed import NotYetError
+from agentic_vision.batch.filed import FiledPolicy, NotYetError
 from agentic_vision.batch.results import RequestFiles
+from agentic_vision.batch.rounds import next_round
+from agentic_vision.batch.run import run_batch
 from agentic_vision.cli import app
 from agentic_vision.errors import MisconfiguredError
 from agentic_vision.policies.embedded import EmbeddedPolicy

@@ -1,9 +1,4 @@
-"""Many questions, from a file into a file: `run_batch` asks them at once, `next_round` by OpenAI's Batch API."""
+"""Many questions, from a file into a file: at once (`run.run_batch`), or by OpenAI's Batch API (`rounds.next_round`).
 
-from .answers import Outcome
-from .filed import FiledPolicy
-from .rounds import Round, anext_round, next_round
-from .run import arun_batch, run_batch
-from .tally import Tally
-
-__all__ = ["FiledPolicy", "Outcome", "Round", "Tally", "anext_round", "arun_batch", "next_round", "run_batch"]
+Nothing is imported here: the command line lists its commands without loading what they need.
+"""
