@@ -304,8 +304,9 @@ def test_a_file_is_not_continued_with_other_rows_settings_or_files(tmp_path):
         run_batch(rows(tmp_path, 3, id="row-2"), tmp_path / "fresh.jsonl", CAN)
     with pytest.raises(ConfigError, match="was not made by a batch"):
         run_batch(rows(tmp_path, 3), given, CAN)
-    with pytest.raises(ConfigError, match="is a folder"):
-        run_batch(given, tmp_path, CAN)
+    for no_file in (tmp_path, "/dev/zero"):
+        with pytest.raises(ConfigError, match="is no file"):
+            run_batch(given, no_file, CAN)
     assert ids(out) == ["row-0", "row-1", "row-2"]
     with out.open("a") as file:
         file.write("nonsense\n")

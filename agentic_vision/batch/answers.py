@@ -164,8 +164,8 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun:
     Raises `ConfigError` where it was made with other settings, is no such file, or another process writes it.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder: give a file for the answers, such as {path / 'answers.jsonl'}")
+    if path.exists() and not path.is_file():  # a device would be read without end
+        raise ConfigError(f"{path} is no file: give one for the answers, such as answers.jsonl (--out)")
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".settings.json")
     if _size(path) and not beside.exists():
