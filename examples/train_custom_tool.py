@@ -1,7 +1,9 @@
 """Train the embedded policy with a tool and a reward of your own, on two CPU cores, in a few minutes.
 
 The tool is the very function that inference runs; the reward is any function of a trajectory and the right answer. Both
-are named by file, so nothing has to be installed. Run: python examples/train_custom_tool.py OUT
+are named by file, so nothing has to be installed.
+
+python examples/train_custom_tool.py OUT [KEY=VALUE...]
 """
 
 import sys
@@ -47,4 +49,6 @@ def main(out: Path, *changes: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("where should the run go? python examples/train_custom_tool.py OUT [KEY=VALUE...]")
     main(Path(sys.argv[1]), *sys.argv[2:])

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from ..profiles import Profile
 
-SHOWN_BELOW = "It is shown in the next message."
-
 
 @dataclass(frozen=True)
 class ChatCompletions:
@@ -98,7 +96,15 @@ def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -
                 written.append({"role": "assistant", "content": text})
             case Called(reply, ids, results):
                 written.append(_assistant(reply, ids, profile))
-                written += _results(ids, results, profile, images)
+                shown = None
+                if profile.tool_images == "user":
+                    results, shown = part.with_images_below()
+                written += [
+                    {"role": "tool", "tool_call_id": id, "content": _content(result, profile, images)}
+                    for id, result in zip(ids, results, strict=True)
+                ]
+                if shown is not None:
+                    written.append({"role": "user", "content": _content(shown, profile, images)})
     return written
 
 
@@ -165,25 +171,6 @@ def _assistant(reply: NativeReply, ids: tuple[str, ...], profile: Profile) -> di
             for id, (name, given) in zip(ids, reply.calls, strict=True)
         ]
     return message
-
-
-def _results(
-    ids: tuple[str, ...], results: tuple[Message, ...], profile: Profile, images: ImageBytes
-) -> list[dict[str, Any]]:
-    """A message for every call, and the images that those cannot hold."""
-    written: list[dict[str, Any]] = []
-    shown: list[TextPart | ImagePart] = []
-    for id, result in zip(ids, results, strict=False):
-        if result.images and profile.tool_images == "user":
-            content: Any = f"{result.text.strip()} {SHOWN_BELOW}".strip()
-            shown += result.parts
-        else:
-            content = _content(result, profile, images)
-        written.append({"role": "tool", "tool_call_id": id, "content": content})
-    if shown:
-        together = Message(role="user", parts=tuple(shown))
-        written.append({"role": "user", "content": _content(together, profile, images)})
-    return written
 
 
 def _content(message: Message, profile: Profile, images: ImageBytes) -> Any:

@@ -14,16 +14,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import AgenticVisionError, RefusedError
-from ..policy import Conversation, PromptStyle, Reply
-from ..profiles import Price, Profile
-from ..profiles import profile as profile_of
-from ..visual_tokens import Family
+from ..policy import Conversation, Reply
+from ..profiles import Profile
 from .chat_completions import tools
 from .concluding import concluded, told_to_answer
 from .endpoint_errors import as_policy_error
 from .image_bytes import ImageBytes
 from .langchain_messages import messages
 from .native_calls import NativeReply
+from .profiled import Profiled
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -33,7 +32,7 @@ _CUT = ("length", "max_tokens", "MAX_TOKENS")
 _FILTERED = ("content_filter", "refusal", "SAFETY", "guardrail_intervened")
 
 
-class LangChainPolicy:
+class LangChainPolicy(Profiled):
     """A `Policy` that asks a LangChain chat model."""
 
     def __init__(
@@ -48,27 +47,9 @@ class LangChainPolicy:
         `image_quality`: of JPEG, 1 to 100; None sends PNG, without any loss.
         """
         self.chat_model = model
-        name = next(
-            (found for field in ("model_name", "model", "model_id") if (found := getattr(model, field, ""))), ""
-        )
-        self.model = str(name) or type(model).__name__
-        self.profile = profile if isinstance(profile, Profile) else profile_of(self.model, **(profile or {}))
+        named = [getattr(model, field, "") for field in ("model_name", "model", "model_id")]
+        super().__init__(str(next(filter(None, named), type(model).__name__)), profile)
         self._images = ImageBytes(image_quality)
-
-    @property
-    def family(self) -> Family:
-        """The visual-token arithmetic and coordinates of the model, by its profile."""
-        return self.profile.family
-
-    @property
-    def style(self) -> PromptStyle:
-        """How the model is told of its tools, by its profile."""
-        return self.profile.style
-
-    @property
-    def price(self) -> Price | None:
-        """What its tokens cost, where that is known."""
-        return self.profile.price
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
         """The next assistant message; LangChain knows no seed. Raises `PolicyError` where the model failed."""

@@ -21,7 +21,6 @@ from ..errors import ImageError
 from ..policy import Conversation, ImagePart, Message, TextPart
 from ..profiles import Profile
 from ..source import Source
-from .chat_completions import SHOWN_BELOW
 from .image_bytes import ImageBytes
 from .native_calls import NativeReply, from_text
 from .spoken import Called, Said, Wrote, exchanges
@@ -39,7 +38,15 @@ def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -
                 written.append(AIMessage(content=text))
             case Called(reply, ids, results):
                 written.append(_assistant(reply, ids))
-                written += _results(ids, results, profile, images)
+                shown = None
+                if profile.tool_images == "user":
+                    results, shown = part.with_images_below()
+                written += [
+                    ToolMessage(content=_content(result, images), tool_call_id=id)
+                    for id, result in zip(ids, results, strict=True)
+                ]
+                if shown is not None:
+                    written.append(HumanMessage(content=_content(shown, images)))
     return written
 
 
@@ -85,20 +92,3 @@ def _assistant(reply: NativeReply, ids: tuple[str, ...]) -> AIMessage:
         for id, call in zip(ids, calls, strict=False)
     ]
     return AIMessage(content=reply.content, tool_calls=named)
-
-
-def _results(
-    ids: tuple[str, ...], results: tuple[Message, ...], profile: Profile, images: ImageBytes
-) -> list[AnyMessage]:
-    written: list[AnyMessage] = []
-    shown: list[TextPart | ImagePart] = []
-    for id, result in zip(ids, results, strict=False):
-        if result.images and profile.tool_images == "user":
-            content: Any = f"{result.text.strip()} {SHOWN_BELOW}".strip()
-            shown += result.parts
-        else:
-            content = _content(result, images)
-        written.append(ToolMessage(content=content, tool_call_id=id))
-    if shown:
-        written.append(HumanMessage(content=_content(Message(role="user", parts=tuple(shown)), images)))
-    return written

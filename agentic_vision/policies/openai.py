@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..endpoint import PerLoop, attempts, client
 from ..errors import AgenticVisionError, ConfigError
-from ..policy import Conversation, PromptStyle, Reply
-from ..profiles import Price, Profile
-from ..profiles import profile as profile_of
-from ..visual_tokens import Family
+from ..policy import Conversation, Reply
+from ..profiles import Profile
 from .chat_completions import ChatCompletions
 from .concluding import concluded, told_to_answer
 from .endpoint_errors import as_policy_error
 from .image_bytes import ImageBytes
+from .profiled import Profiled
 from .reported_usage import ReportedUsage
 from .responses_api import Responses
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
-class OpenAIPolicy:
+class OpenAIPolicy(Profiled):
     """A `Policy` that asks an endpoint. It may be used from several event loops, and be pickled."""
 
     def __init__(
@@ -63,9 +62,9 @@ class OpenAIPolicy:
             raise ConfigError("an endpoint needs a model's name, times above 0, and max_new_tokens of 1 or more")
         if api not in ("chat", "responses"):
             raise ConfigError(f"api={api!r}: choose 'chat' or 'responses'")
-        self.model, self.base_url, self.api_key = model, base_url, api_key
+        super().__init__(model, profile)
+        self.base_url, self.api_key = base_url, api_key
         self.timeout, self.patience = timeout, patience
-        self.profile = profile if isinstance(profile, Profile) else profile_of(model, **(profile or {}))
         self._wire = (ChatCompletions if api == "chat" else Responses)(
             model=model,
             profile=self.profile,
@@ -77,21 +76,6 @@ class OpenAIPolicy:
         self._usage = ReportedUsage(self.profile)
         self._clients = PerLoop(self._client)
         self._client()  # a missing key is told now, not with the first question
-
-    @property
-    def family(self) -> Family:
-        """The visual-token arithmetic and coordinates of the model, by its profile."""
-        return self.profile.family
-
-    @property
-    def style(self) -> PromptStyle:
-        """How the model is told of its tools, by its profile."""
-        return self.profile.style
-
-    @property
-    def price(self) -> Price | None:
-        """What its tokens cost, where that is known."""
-        return self.profile.price
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The next assistant message.

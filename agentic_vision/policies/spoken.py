@@ -27,6 +27,12 @@ class Called:
     ids: tuple[str, ...] = ()
     results: tuple[Message, ...] = ()
 
+    def with_images_below(self) -> tuple[tuple[Message, ...], Message | None]:
+        """The results as texts, for APIs whose results hold no images, and those in a user message that follows."""
+        texts = tuple(_told_of_images(result) if result.images else result for result in self.results)
+        shown = tuple(part for result in self.results if result.images for part in result.parts)
+        return texts, Message(role="user", parts=shown) if shown else None
+
 
 @dataclass(frozen=True)
 class Wrote:
@@ -34,6 +40,8 @@ class Wrote:
 
     text: str
 
+
+SHOWN_BELOW = "It is shown in the next message."
 
 _NOT_MADE = Message(role="tool", parts=(TextPart(text="This call was not made."),))
 
@@ -59,6 +67,10 @@ def exchanges(conversation: Conversation, *, native: bool) -> Iterator[Said | Ca
             ids = tuple(f"call_{number + place}" for place in range(1, len(calls) + 1))
             number += len(calls)
             yield Called(reply, ids, results)
+
+
+def _told_of_images(result: Message) -> Message:
+    return Message(role="tool", parts=(TextPart(text=f"{result.text.strip()} {SHOWN_BELOW}".strip()),))
 
 
 def _results(messages: Sequence[Message]) -> tuple[Message, ...]:
