@@ -271,9 +271,8 @@ class VisionAgent:
         try:
             # Stored before the next step begins: what a killed process has seen and paid for is not lost.
             durability: Any = "sync" if self._stored else None
-            stream = self.graph.astream(
-                start, self._config(id), stream_mode=["updates", "custom"], durability=durability
-            )
+            modes: Any = ["updates", "custom"] if run.heard else ["updates"]
+            stream = self.graph.astream(start, self._config(id), stream_mode=modes, durability=durability)
             async with aclosing(cast(AsyncGenerator[tuple[str, Any], None], stream)) as updates:
                 async for mode, update in updates:
                     if mode == "custom":

@@ -123,7 +123,7 @@ class Loop:
 
     async def _made_to_answer(self, state: State, run: Run, steps: Sequence[Step], turn: Turn) -> Turn:
         """The last turn once more, as an answer, at the cost of both; as it was, where the policy gives none."""
-        if not isinstance(self.policy, Concluding):
+        if self._concluding is None:
             return turn
         again = await self._asked(state, run, steps, conclude=True)
         if not isinstance(again, Turn) or again.answer is None:
@@ -159,8 +159,8 @@ class Loop:
         )
 
     async def _reply(self, conversation: Conversation, run: Run, seed: int | None, *, conclude: bool) -> Reply:
-        if conclude and isinstance(self.policy, Concluding):
-            return await self.policy.conclude(conversation, seed=seed)
+        if conclude and self._concluding is not None:
+            return await self._concluding.conclude(conversation, seed=seed)
         if not run.heard or not isinstance(self.policy, Streaming):
             return await self.policy.reply(conversation, seed=seed)
         say = get_stream_writer()
@@ -191,11 +191,11 @@ class Loop:
         return update
 
     def _hurry(self, run: Run, turns: Sequence[Turn]) -> StopReason | None:
-        return self.limits.hurry(run.seconds, turns) if isinstance(self.policy, Concluding) else None
+        return self.limits.hurry(run.seconds, turns) if self._concluding is not None else None
 
     def _ending(self, update: State, reason: StopReason) -> State:
         """The end for `reason`, after one last turn where the policy can be made to answer."""
-        key: Literal["ending", "stop"] = "ending" if isinstance(self.policy, Concluding) else "stop"
+        key: Literal["ending", "stop"] = "stop" if self._concluding is None else "ending"
         ended: State = {**update, "detail": self.limits.why(reason)}
         ended[key] = reason.value
         return ended
@@ -253,6 +253,11 @@ class Loop:
             max_turns=self.limits.max_turns,
         )
         return Conversation(id=state["id"], messages=said, tools=specs)
+
+    @cached_property
+    def _concluding(self) -> Concluding | None:
+        """The policy, where it can be made to answer. Asked once: of a protocol that takes long."""
+        return self.policy if isinstance(self.policy, Concluding) else None
 
     @cached_property
     def _told(self) -> dict[bool, tuple[tuple[ToolSpec, ...], str]]:
