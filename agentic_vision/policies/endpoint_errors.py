@@ -7,8 +7,8 @@ import re
 from ..endpoint import USED_UP, BrokenStreamError, code_of, line, shortened
 from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
 
-# Servers agree on status codes, and hardly on codes and words: these are what OpenAI, vLLM, SGLang, llama.cpp and
-# Anthropic's and Google's compatible endpoints were seen to write.
+# Servers agree on status codes, and hardly on codes and words. These are guesses at the usual ones; what none of them
+# matches is told by its status alone.
 _TOO_LONG = re.compile(
     r"context[ _](length|window)|maximum (context|model|input) len|max_model_len|too many tokens|"
     r"prompt is too long|longer than the maximum|exceeds? the (available|maximum) context|input is too long",

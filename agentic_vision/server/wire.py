@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field
 
 MAX_MESSAGES = 1000
 MAX_IMAGES = 64  # of one request
@@ -85,9 +85,7 @@ class StreamOptions(_Sent):
 
 
 class AgentOptions(BaseModel):
-    """`agentic_vision` of a request: limits of this question, within the server's own, and whether the trajectory
-    comes back.
-    """
+    """`agentic_vision` of a request: whether the trajectory comes back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -102,7 +100,7 @@ class ChatRequest(_Sent):
     seed: int | None = None
     n: Literal[1] | None = None
     tools: tuple[SentTool, ...] | None = None
-    tool_choice: Annotated[str | dict[str, Any] | None, Tag("any")] = None
+    tool_choice: str | dict[str, Any] | None = None
     agentic_vision: AgentOptions = AgentOptions()
 
     @property
