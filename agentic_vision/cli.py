@@ -136,8 +136,8 @@ def evaluate_command(
 ) -> None:
     """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls."""
     from .cli_output import show_summary
-    from .evaluate import evaluate
-    from .plots import plot_accuracy
+    from .evaluation import evaluate
+    from .evaluation.plots import plot_accuracy
     from .rows import read_rows
 
     rows = read_rows(data)[:limit]

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .evaluation.scores import Interval
 from .messages import Observation, StopReason, Trajectory, Turn
-from .scores import Interval
 
 if TYPE_CHECKING:
-    from .evaluate import Summary
+    from .evaluation import Summary
 
 
 def calls_json(trajectory: Trajectory) -> list[dict[str, Any]]:

@@ -86,6 +86,10 @@ class FailureKind(StrEnum):
     BAD_RESULT = "bad_result"
 
 
+# A call that no tool could have understood. A box outside the image is well-formed: it is a wrong box.
+ILL_FORMED_CALLS = frozenset({FailureKind.UNKNOWN_TOOL, FailureKind.BAD_ARGUMENTS})
+
+
 class Failure(Record):
     """A call that failed. `message` is what the model is told: what was wrong and what to do next."""
 

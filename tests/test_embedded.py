@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agentic_vision.evaluate import evaluate
+from agentic_vision.evaluation import evaluate
+from agentic_vision.evaluation.scores import Scores
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart
 from agentic_vision.qwen_tokens import QwenVL
 from agentic_vision.rows import read_rows
-from agentic_vision.scores import Scores
 from agentic_vision.source import Source
 from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.view import View

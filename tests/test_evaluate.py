@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from agentic_vision.errors import ConfigError, ImageError, PolicyError
-from agentic_vision.evaluate import evaluate
-from agentic_vision.plots import plot_accuracy
+from agentic_vision.evaluation import evaluate
+from agentic_vision.evaluation.plots import plot_accuracy
+from agentic_vision.evaluation.strategies import STRATEGIES, plan
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.protocol import write
 from agentic_vision.rows import Row, Sufficient, read_rows
-from agentic_vision.strategies import STRATEGIES, plan
 from agentic_vision.view import Box
 
 SIZE = (192, 160)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from agentic_vision.evaluation.scores import Outcome, score, wilson
+from agentic_vision.matching import normalised
 from agentic_vision.messages import (
     Failure,
     FailureKind,
@@ -18,7 +20,6 @@ from agentic_vision.messages import (
     Turn,
     Usage,
 )
-from agentic_vision.scores import Outcome, normalised, score, wilson
 from agentic_vision.view import Box, View
 
 EVIDENCE = (40.0, 40.0, 60.0, 50.0)

@@ -23,13 +23,13 @@ from rich.progress import track
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
+from agentic_vision.evaluation.strategies import plan
 from agentic_vision.policies.encoding import Piece, encoder_for
 from agentic_vision.policies.trained_for import TrainedFor
 from agentic_vision.policies.weights import Weights, load_weights
 from agentic_vision.protocol import write
 from agentic_vision.rows import Row, read_rows
 from agentic_vision.source import Source
-from agentic_vision.strategies import plan
 from agentic_vision.view import View
 from agentic_vision.visual_tokens import Family, family
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError, PolicyError
+from agentic_vision.matching import normalised
 from agentic_vision.messages import Trajectory
 from agentic_vision.policy import Policy
 from agentic_vision.rows import Row
-from agentic_vision.scores import normalised
 
 from ..rewards.reward import Group, Reward
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from agentic_vision.errors import ConfigError
-from agentic_vision.scores import normalised
+from agentic_vision.matching import normalised
 
 from .choices import choice
 from .numbers_in import numbers

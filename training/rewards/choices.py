@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentic_vision.scores import normalised
+from agentic_vision.matching import normalised
 
 _MARKS = re.compile(r"[*_`$\\{}]|\bboxed\b|\btext\b")
 _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+(?:is|would\s+be))?[\s:=(\[]*([a-z])\b(?!')", re.IGNORECASE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentic_vision.messages import StopReason, Trajectory, Turn
-from agentic_vision.scores import ILL_FORMED_CALLS
+from agentic_vision.messages import ILL_FORMED_CALLS, StopReason, Trajectory, Turn
 
 from .reward import Part, Scoring
 

@@ -16,12 +16,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .agent import VisionAgent
-from .errors import ConfigError, PolicyError
-from .policy import Policy
-from .rows import Row
-from .scores import Outcome, Scores, normalised, score
-from .source import Source
+from ..agent import VisionAgent
+from ..errors import ConfigError, PolicyError
+from ..matching import normalised
+from ..policy import Policy
+from ..rows import Row
+from ..source import Source
+from .scores import Outcome, Scores, score
 from .strategies import STRATEGIES, Plan, ScriptedFirstTurn, plan
 
 TRAJECTORIES, SUMMARY, SETTINGS = "trajectories.jsonl", "summary.json", "settings.json"

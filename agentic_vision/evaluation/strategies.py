@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ConfigError
-from .policy import Conversation, Policy, PromptStyle, Reply
-from .protocol import write
-from .rows import Row
-from .source import Source
-from .view import Box, View
-from .visual_tokens import Family
+from ..errors import ConfigError
+from ..policy import Conversation, Policy, PromptStyle, Reply
+from ..protocol import write
+from ..rows import Row
+from ..source import Source
+from ..view import Box, View
+from ..visual_tokens import Family
 
 MARGIN = 1 / 15  # of the picture's longer side, left around the evidence: a crop to the pixel loses what frames it
 GRID = 40  # scripted boxes lie on a grid of 1/40 of the picture: small policies speak no finer coordinates

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
-from .evaluate import Summary
+from ..errors import ConfigError
+from .run import Summary
 from .scores import Interval, Scores
 
 PANELS = (

@@ -6,19 +6,13 @@ Every figure is computed from `Outcome`s alone: a `trajectories.jsonl` is enough
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .messages import FailureKind, Observation, Trajectory
-from .view import Box
-
-_OUTER = " .,;:!?`"
-
-# A call that no tool could have understood. A box outside the image is well-formed: it is a wrong box.
-ILL_FORMED_CALLS = frozenset({FailureKind.UNKNOWN_TOOL, FailureKind.BAD_ARGUMENTS})
+from ..messages import ILL_FORMED_CALLS, Observation, Trajectory
+from ..view import Box
 
 
 class Outcome(BaseModel):
@@ -78,20 +72,6 @@ class Scores(BaseModel):
     no_answer: float | None
     turns: float | None
     seconds: float | None
-
-
-def normalised(answer: str | None) -> str:
-    """What exact match compares: NFKC, case folded, blanks made one, outer quotes and punctuation dropped.
-
-    >>> normalised("  The 'RED'   card. "), normalised('"Red."'), normalised(".5"), normalised("5'")
-    ("the 'red' card", 'red', '.5', "5'")
-    """
-    text = " ".join(unicodedata.normalize("NFKC", answer or "").casefold().split())
-    bare = text.strip(_OUTER)
-    while len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
-        text, bare = bare[1:-1], bare[1:-1].strip(_OUTER)
-    # The point of ".5" is no punctuation.
-    return f".{bare}" if bare[:1].isdigit() and text.partition(bare)[0].endswith(".") else bare
 
 
 def wilson(successes: int, n: int) -> Interval | None:
