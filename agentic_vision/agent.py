@@ -7,7 +7,6 @@ result.answer, result.stop_reason, result.usage.saved
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import uuid
@@ -19,11 +18,13 @@ from langgraph.types import Command
 
 from . import sync
 from .checkpoints import for_async
-from .errors import AgenticVisionError, ConfigError
+from .errors import ConfigError
 from .graph import STEPS, Loop, State
 from .image_store import ImageStore
 from .limits import Limits
-from .messages import Asked, Observation, SourceRecord, StopReason, Trajectory, Turn
+from .many import ask_many
+from .messages import Asked, Observation, SourceRecord, StopReason, Turn
+from .policies.chosen import policy_of
 from .policy import Policy
 from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
@@ -75,7 +76,7 @@ class VisionAgent:
             raise ConfigError(f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1")
         limits = Limits(max_turns, max_visual_tokens, deadline)
         self.toolbox = Toolbox.of(tools)
-        self.policy = _policy(policy, base_url, api_key)
+        self.policy = policy_of(policy, base_url, api_key)
         self.seed = seed
         self._runs = Runs(seed, ImageStore(image_folder) if image_folder is not None else None)
         self._stored = checkpointer is not None
@@ -224,39 +225,7 @@ class VisionAgent:
         concurrency: int = 16,
     ) -> list[Result]:
         """`batch`, for async callers."""
-        if concurrency < 1:
-            raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
-        waiting = enumerate(rows)
-        results: dict[int, Result] = {}
-
-        async def worker() -> None:
-            for number, row in waiting:
-                results[number] = await self._asked(row)
-
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(concurrency):
-                workers.create_task(worker())
-        return [results[number] for number in sorted(results)]
-
-    async def _asked(self, row: object) -> Result:
-        """The result of one row; an error becomes one."""
-        question: Any = ""
-        try:
-            images, question = _pair(row)
-            return await self.aask(images, question)
-        except Exception as error:
-            # Our own errors say what to mend; of others the type is half of the message.
-            known = isinstance(error, AgenticVisionError)
-            failed = Trajectory(
-                id=uuid.uuid4().hex,
-                question=str(question),
-                sources=(),
-                family=self.policy.family.name,
-                tools=self.toolbox.names,
-                stop_reason=StopReason.POLICY_FAILED,
-                detail=str(error) if known else f"{type(error).__name__}: {error}",
-            )
-            return Result(failed)
+        return await ask_many(self, rows, concurrency)
 
     async def _events(
         self,
@@ -318,34 +287,3 @@ def _listed(images: Images) -> list[ImageLike | Source]:
     if not listed:
         raise ConfigError("there is no image: give one, or a list of them")
     return listed
-
-
-def _pair(row: object) -> tuple[Any, Any]:
-    """The images and the question of a row of a batch."""
-    if isinstance(row, list | tuple) and len(row) == 2:
-        return row[0], row[1]
-    what = f"{type(row).__name__} of {len(row)}" if isinstance(row, list | tuple) else type(row).__name__
-    raise ConfigError(f"a row is a pair (image or list of images, question) and this one is a {what}: give both")
-
-
-def _policy(policy: Policy | str | None, base_url: str | None, api_key: str | None) -> Policy:
-    # Imported here: torch and transformers are for those who run local weights.
-    if base_url is not None or api_key is not None:
-        if not isinstance(policy, str):
-            raise ConfigError(
-                "base_url and api_key are an endpoint's: name its model, VisionAgent('model', base_url=...)"
-            )
-        from .policies.openai import OpenAIPolicy
-
-        return OpenAIPolicy(policy, base_url=base_url, api_key=api_key)
-    if policy is None:
-        from .policies.embedded import EmbeddedPolicy
-
-        return EmbeddedPolicy.load()
-    if isinstance(policy, str):
-        from .policies.transformers import TransformersPolicy
-
-        return TransformersPolicy.load(policy)
-    if not isinstance(policy, Policy):
-        raise ConfigError(f"{policy!r} is not a policy: give a model's name, or an object with reply() and forget()")
-    return policy
