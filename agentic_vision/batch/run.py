@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from .. import sync
 from ..agent import VisionAgent
 from ..endpoint import on_overload
-from ..errors import ConfigError, ImageError, MisconfiguredError
+from ..errors import ConfigError, ImageError, MisconfiguredError, PolicyError
 from ..messages import StopReason
 from .answers import Outcome, answers
 from .filed import NotYetError
@@ -24,6 +24,8 @@ from .rows import BatchRow, Rows
 from .tally import Tally
 
 Watch = Callable[[Tally, Pace], None]
+
+FAILING = 32  # questions that fail one after another, none answered between them, before a batch gives up
 
 
 def run_batch(
@@ -42,7 +44,8 @@ def run_batch(
     `policy` names the agent's, so that `out` is not continued with another one. `watch` is called after every row.
 
     Raises `ConfigError` where `rows` or `out` cannot be used, and `MisconfiguredError` where no question can succeed
-    (a wrong key, an unknown model); what is done is kept.
+    (a wrong key, an unknown model) and `PolicyError` where none does any more (an endpoint that is down); what is done
+    is kept.
     """
     return sync.run(
         arun_batch(rows, out, agent, question=question, concurrency=concurrency, policy=policy, watch=watch)
@@ -69,11 +72,24 @@ async def arun_batch(
         if watch:
             watch(file.tally, pace)
 
+        failing = 0
+
         async def ask(row: BatchRow) -> None:
-            file.write(await outcome(agent, row))
+            nonlocal failing
+            made = await outcome(agent, row)
+            file.write(made)
             file.tally.asked += 1
             if watch:
                 watch(file.tally, pace)
+            if made.stop_reason == StopReason.POLICY_FAILED:
+                failing += 1
+            elif made.stop_reason != "bad_row":
+                failing = 0
+            if failing >= max(FAILING, concurrency):
+                raise PolicyError(
+                    f"the last {failing} questions have all failed ({made.detail}): what is done is kept; "
+                    "run this again when the endpoint answers"
+                )
 
         await each((row for row in given if not file.holds(row)), ask, pace)
     return file.tally
