@@ -1,4 +1,4 @@
-"""What the tests of batches share: rows in a file, and an agent behind a real HTTP endpoint."""
+"""What the tests of batches share: rows in a file, an agent that answers, one behind a real HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from endpoint_agent import policy
 from PIL import Image
+from scripted_agent import ANSWER
 
 from agentic_vision import VisionAgent
-from agentic_vision.policies.openai import OpenAIPolicy
-from agentic_vision.protocol import write
+from agentic_vision.policies.scripted import ScriptedPolicy
 
-TEXT = {"family": "qwen3-vl", "calls": "text"}
-ANSWER = write(thought="I see it.", answer="417")
+CAN = VisionAgent(ScriptedPolicy([ANSWER]))
 
 
 def agent(url: str, **options: Any) -> VisionAgent:
-    policy = OpenAIPolicy("m", base_url=url, api_key="k", profile=TEXT, **{"patience": 0.0, **options})
-    return VisionAgent(policy, max_turns=2)
+    return VisionAgent(policy(url, **options), max_turns=2)
 
 
 def rows(folder: Path, count: int, **first: Any) -> Path:
@@ -40,6 +39,10 @@ def lines_to(path: Path, values: list[Any]) -> Path:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def ids(path: Path) -> list[str]:
+    return sorted(line["id"] for line in lines(path))
 
 
 def asked(request: dict[str, Any]) -> str:

@@ -1,13 +1,18 @@
 """What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from endpoint_agent import RECEIPT
 from hypothesis import HealthCheck, settings
-from PIL import Image
+from PIL import Image, ImageDraw
 from tiny_checkpoints import ARCHITECTURES, make
 
+from agentic_vision import VisionAgent
+from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.transformers import TransformersPolicy
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,3 +46,33 @@ def policy(folder: Path) -> TransformersPolicy:
 @pytest.fixture(scope="session")
 def qwen3(folders: dict[str, Path]) -> Path:
     return folders["qwen3_vl"]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> VisionAgent:
+    """An agent on the checkpoint that ships."""
+    return VisionAgent(EmbeddedPolicy.load())
+
+
+@pytest.fixture(scope="module")
+def readable(tmp_path_factory: pytest.TempPathFactory, picture: Image.Image) -> Path:
+    """What a client of the MCP server may read, beside a secret that it may not."""
+    outside = tmp_path_factory.mktemp("outside")
+    root = outside / "root"
+    root.mkdir()
+    shutil.copy(RECEIPT, root)
+    plan = Image.new("RGB", (2400, 1600), "white")
+    ImageDraw.Draw(plan).text((2010, 1210), "gate 417", fill="black")
+    plan.save(root / "a plan.png")
+    picture.save(root / "photo.png")
+    (root / "half.png").write_bytes((root / "photo.png").read_bytes()[:5000])
+    (root / "notes.png").write_text("no image")
+    (root / "empty.png").write_bytes(b"")
+    os.mkfifo(root / "pipe.png")
+    plan.save(outside / "secret.png")
+    (root / "out").symlink_to(outside)
+    (root / "link.png").symlink_to(outside / "secret.png")
+    (root / "dangling.png").symlink_to(outside / "nothing.png")
+    (root / "loop.png").symlink_to(root / "loop.png")
+    (root / "inside.png").symlink_to(root / "receipt.png")
+    return root

@@ -10,13 +10,13 @@ import shutil
 import urllib.request
 
 import pytest
-from batches import ANSWER, TEXT, asked, lines, lines_to, rows
+from batches import asked, lines, lines_to, rows
+from endpoint_agent import RECEIPT, TEXT
 from endpoints import chat, serving
 from openai.types.chat import CompletionCreateParams
 from PIL import Image
 from pydantic import ConfigDict, TypeAdapter
-from scripted_agent import FULL, crop
-from test_openai_policy import RECEIPT
+from scripted_agent import ANSWER, FULL, crop
 from typer.testing import CliRunner
 
 from agentic_vision import ConfigError, VisionAgent

@@ -9,10 +9,10 @@ import asyncio
 import base64
 import json
 from itertools import pairwise
-from pathlib import Path
 from typing import TypedDict
 
 import pytest
+from endpoint_agent import NATIVE, RECEIPT, TEXT
 from endpoints import Scripted, chat, failure, serving
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool, ToolException, tool
@@ -23,7 +23,6 @@ from scripted_agent import ANSWER, FAMILY, crop
 from agentic_vision import ConfigError, ImageError, VisionAgent
 from agentic_vision.langchain import agent_node, agent_tool, langchain_tools, visual_tool_of
 from agentic_vision.messages import FailureKind, StopReason, Trajectory
-from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.langchain import LangChainPolicy
 from agentic_vision.policies.langchain_messages import images_of
 from agentic_vision.policies.scripted import ScriptedPolicy
@@ -36,19 +35,11 @@ pytest.importorskip("langchain_openai", reason="needs the extra: pip install 'ag
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 
-RECEIPT = Path(__file__).parent.parent / "examples" / "receipt.png"
-NATIVE = {"family": "qwen3-vl", "calls": "native"}
-TEXT = {"family": "qwen3-vl", "calls": "text"}
 BLOCK = {"type": "image", "base64": base64.b64encode(RECEIPT.read_bytes()).decode(), "mime_type": "image/png"}
 
 
 def model(url):
     return ChatOpenAI(model="m", base_url=url, api_key="k", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return VisionAgent(EmbeddedPolicy.load())
 
 
 # A chat model as the policy

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from endpoint_agent import RECEIPT
 from endpoints import Scripted, chat, serving
-from scripted_agent import FULL, Failing
+from scripted_agent import ANSWER, FULL, Failing
+from server_client import URI, ask, client, messages
 
 from agentic_vision import ConfigError, PolicyError, VisionAgent
 from agentic_vision.errors import MisconfiguredError, RefusedError
 from agentic_vision.messages import Trajectory
-from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.openai import OpenAIPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.server.app import Settings, create_app
-
-RECEIPT = Path(__file__).parent.parent / "examples" / "receipt.png"
-URI = "data:image/png;base64," + base64.b64encode(RECEIPT.read_bytes()).decode()
-ANSWER = "<think>I see it.</think><answer>417</answer>"
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return VisionAgent(EmbeddedPolicy.load())
 
 
 @pytest.fixture(scope="module")
 def url(embedded):
     with serving(create_app(embedded)) as address:
         yield address
-
-
-def client(url, **options):
-    return openai.OpenAI(base_url=url, api_key="k", max_retries=0, **options)
-
-
-def messages(question="What is the total?", *, before=(), images=(URI,)):
-    shown = [{"type": "image_url", "image_url": {"url": uri}} for uri in images]
-    return [*before, {"role": "user", "content": [*shown, {"type": "text", "text": question}]}]
-
-
-def ask(url, *, said=None, **options):
-    return client(url).chat.completions.create(model="agentic-vision", messages=said or messages(), **options)
 
 
 def test_a_client_gets_the_agents_answer_and_what_it_saved(url, embedded):
@@ -215,89 +184,6 @@ def test_impossible_settings_are_refused():
             Settings(**wrong)
 
 
-# Load
-
-
-class Slow(ScriptedPolicy):
-    """Answers when it is let go."""
-
-    def __init__(self):
-        super().__init__([ANSWER])
-        self.go = threading.Event()
-        self.asked = 0
-        self.cancelled = 0
-
-    async def reply(self, conversation, *, seed=None):
-        self.asked += 1
-        try:
-            while not self.go.is_set():
-                await asyncio.sleep(0.005)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return await super().reply(conversation, seed=seed)
-
-
-def until(condition, seconds=20.0):
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds
-        time.sleep(0.005)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_beyond_the_queue_a_client_is_told_when_to_come_again(stream):
-    policy = Slow()
-    app = create_app(VisionAgent(policy), Settings(in_flight=1, queue=1))
-    with serving(app) as url, ThreadPoolExecutor(2) as others:
-        health = url.replace("/v1", "/healthz")
-        waiting = [others.submit(ask, url) for _ in range(2)]
-        until(lambda: httpx.get(health).json() == {"status": "ok", "running": 1, "waiting": 1})
-        with pytest.raises(openai.RateLimitError) as raised:
-            ask(url, stream=stream)
-        assert int(raised.value.response.headers["retry-after"]) >= 1
-        policy.go.set()
-        assert {done.result().choices[0].message.content for done in waiting} == {"417"}
-        assert policy.asked == 2
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_deadline_ends_a_request_and_its_question(stream):
-    policy = Slow()
-    with serving(create_app(VisionAgent(policy), Settings(deadline=0.3))) as url:
-        with pytest.raises(openai.APIError, match=re.escape("no answer within 0.3 s")):
-            list(ask(url, stream=stream))
-        until(lambda: policy.cancelled)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_takes_its_question_along(stream):
-    policy = Slow()
-    with serving(create_app(VisionAgent(policy))) as url:
-        with pytest.raises(openai.APITimeoutError):
-            list(client(url, timeout=0.3).chat.completions.create(model="m", messages=messages(), stream=stream))
-        until(lambda: policy.cancelled)
-
-
-def test_metrics_tell_how_it_goes(embedded):
-    with serving(create_app(embedded)) as url:
-        ask(url)
-        with pytest.raises(openai.BadRequestError):
-            ask(url, said=messages(""))
-        told = httpx.get(url.replace("/v1", "/metrics")).text
-    for line in (
-        'agentic_vision_requests_total{status="200"} 1.0',
-        'agentic_vision_requests_total{status="400"} 1.0',
-        'agentic_vision_questions_total{stop="answered"} 1.0',
-        'agentic_vision_tool_calls_total{tool="zoom_crop"} 1.0',
-        "agentic_vision_visual_tokens_total 50.0",
-        "agentic_vision_full_resolution_visual_tokens_total 120.0",
-        "agentic_vision_question_seconds_count 1.0",
-        "agentic_vision_running 0.0",
-    ):
-        assert line in told
-
-
 # The bare policy
 
 
@@ -323,45 +209,3 @@ def test_raw_keeps_the_cache_of_a_conversation_that_goes_on(embedded):
         assert len(sessions) == before
         ask(url, said=messages("And the date?"))
         assert len(sessions) == before + 1
-
-
-# The command
-
-
-def test_the_command_serves_and_drains_on_sigterm():
-    command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "mine"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
-    try:
-        said = server.stderr.readline()
-        address = re.search(r"http://\S+/v1", said)
-        assert address, said + server.stderr.read()
-        url = address.group()
-        until(lambda: _answers(url))
-        with ThreadPoolExecutor(4) as clients:
-            asked = [clients.submit(ask, url) for _ in range(4)]
-            until(lambda: httpx.get(url.replace("/v1", "/healthz")).json()["running"] > 0)
-            server.send_signal(signal.SIGTERM)
-            assert {done.result().choices[0].message.content for done in asked} == {"25.15"}
-        assert server.wait(30) in (0, -signal.SIGTERM)
-    finally:
-        server.kill()
-        server.wait()
-        server.stderr.close()
-
-
-def _answers(url):
-    try:
-        return httpx.get(f"{url}/models").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def test_the_command_says_what_is_wrong():
-    for options, told in (
-        (["--policy", "m", "--base-url", "http://x/v1", "--port", "1"], "OPENAI_API_KEY"),
-        (["--base-url", "http://x/v1"], "name its model"),
-    ):
-        env = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
-        command = [sys.executable, "-m", "agentic_vision", "serve", *options]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
