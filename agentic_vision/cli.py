@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,14 +20,12 @@ from .cli_options import (
     TokensOption,
     ToolsOption,
     TurnsOption,
-    identity,
     make_agent,
-    tool_names,
 )
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from .policy import Policy
+    pass
 
 app = typer.Typer(
     name="agentic-vision",
@@ -110,87 +106,9 @@ def tools(as_json: JsonOption = False) -> None:
         show_tools(found)
 
 
-@app.command("eval", no_args_is_help=True)
-def evaluate_command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions, a JSON object a line: see `data pocket`.")],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the outcomes go; a run that was killed goes on there.")
-    ],
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            show_default="glance,full,agent",
-            help="glance, full, resize, right_crop, random, agent, oracle: repeat it, or separate by commas.",
-        ),
-    ] = None,
-    policy: PolicyOption = None,
-    tools: ToolsOption = None,
-    max_turns: TurnsOption = 4,
-    max_visual_tokens: TokensOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, show_default="all", help="Ask only the first so many rows.")
-    ] = None,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls."""
-    from .cli_output import show_summary
-    from .evaluation import evaluate
-    from .evaluation.plots import plot_accuracy
-    from .rows import read_rows
-
-    rows = read_rows(data)[:limit]
-    names = [name.strip() for given in strategy or ["glance,full,agent"] for name in given.split(",")]
-    loaded, name = _load(policy)
-    with _progress(hidden=as_json) as progress:
-        summary = evaluate(
-            rows,
-            loaded,
-            names,
-            out,
-            name=name,
-            tools=tool_names(tools),
-            max_turns=max_turns,
-            max_visual_tokens=max_visual_tokens,
-            seed=seed,
-            progress=progress,
-        )
-    if as_json:
-        _print_json(summary.model_dump(mode="json"))
-    else:
-        show_summary(summary, out)
-    try:
-        plot_accuracy(summary, out / "accuracy.png")
-    except ConfigError as error:  # the figures are there: a missing plot is a pity, not a failure
-        complain(f"warning: {error}")
-
-
 def main() -> None:
     """The console script."""
     app()
-
-
-def _load(policy: str | None) -> tuple[Policy, str]:
-    """The policy, and what tells it from others: its name and a digest of its weights (if files)."""
-    from .agent import VisionAgent
-
-    return VisionAgent(policy).policy, identity(policy)
-
-
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on stderr; none where nobody watches."""
-    if hidden or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("asking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("asking", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_json(value: dict[str, Any]) -> None:

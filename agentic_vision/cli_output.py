@@ -1,4 +1,4 @@
-"""What the command line prints: trajectories, tools and evaluations, for people and for programs.
+"""What the command line prints: trajectories and tools, for people and for programs.
 
 Text that a model or a package wrote is shown as text: its control characters are not sent to the terminal.
 """
@@ -6,17 +6,13 @@ Text that a model or a package wrote is shown as text: its control characters ar
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .evaluation.scores import Interval
 from .messages import Observation, StopReason, Trajectory, Turn
-
-if TYPE_CHECKING:
-    from .evaluation import Summary
 
 
 def calls_json(trajectory: Trajectory) -> list[dict[str, Any]]:
@@ -46,7 +42,7 @@ def result_json(trajectory: Trajectory) -> dict[str, Any]:
 
 def show_result(trajectory: Trajectory, trace: Path | None) -> None:
     """The answer on the first line, then what the agent looked at, then what that saved."""
-    console = _console()
+    console = printer()
     if trajectory.answer is not None:
         console.print(Text(plain(trajectory.answer), style="bold green"))
     if trajectory.answer is not None and trajectory.stop_reason is not StopReason.ANSWERED:
@@ -103,30 +99,7 @@ def show_tools(found: list[dict[str, Any]]) -> None:
         arguments = ", ".join(tool["schema"].get("properties", {}))
         summary = (plain(tool["description"]).strip().splitlines() or [""])[0]
         table.add_row(Text(tool["name"]), Text(plain(arguments)), Text(summary), Text(tool["package"]))
-    _console().print(table)
-
-
-def show_summary(summary: Summary, path: Path) -> None:
-    """A table of the strategies, with 95 % intervals; it fits 80 columns."""
-    title = f"{summary.n:,} questions; shares in %, with 95 % intervals"
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    table.add_column("strategy", style="bold", no_wrap=True)
-    for column in ("accuracy", "coarse", "fine", "tokens", "calls", "malformed", "box"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, scores in summary.strategies.items():
-        table.add_row(
-            name,
-            _percent(scores.accuracy, scores.accuracy_interval),
-            _percent(scores.accuracy_coarse, scores.accuracy_coarse_interval),
-            _percent(scores.accuracy_fine, scores.accuracy_fine_interval),
-            _percent(scores.visual_tokens_ratio),
-            _percent(scores.call_ratio),
-            _percent(scores.malformed),
-            _percent(scores.box_covers_evidence),
-        )
-    console = _console()
-    console.print(table)
-    console.print(Text(f"\nWritten to {path}"))
+    printer().print(table)
 
 
 def plain(text: str) -> str:
@@ -134,13 +107,6 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _percent(share: float | None, interval: Interval | None = None) -> Text:
-    if share is None:
-        return Text("-", style="dim")
-    text = Text(f"{100 * share:.1f}")
-    return text.append(f" [{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]", style="dim") if interval else text
-
-
-def _console() -> Console:
+def printer() -> Console:
     """Standard output, never wrapped in the middle of a word for a pipe's sake."""
     return Console(soft_wrap=True, highlight=False)

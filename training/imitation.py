@@ -23,7 +23,7 @@ from rich.progress import track
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
-from agentic_vision.evaluation.strategies import plan
+from agentic_vision.evaluation.strategies import strategy
 from agentic_vision.policies.encoding import Piece, encoder_for
 from agentic_vision.policies.trained_for import TrainedFor
 from agentic_vision.policies.weights import Weights, load_weights
@@ -60,6 +60,7 @@ class Oracle:
             response_length=recipe.response_length,
             max_new_tokens=settings.max_new_tokens,
         )
+        self._plan = strategy("oracle").plan
         self._agent = VisionAgent(
             self._policy, tools=settings.tools, glance=settings.glance, max_turns=settings.max_turns
         )
@@ -73,7 +74,7 @@ class Oracle:
     def record(self, row: Row) -> Record:
         """The trajectory of `row`. Raises `ConfigError` where the row does not say what is sufficient."""
         size = Source.open(row.images[0]).size
-        script = plan("oracle", row, size=size, share=0.5, seed=0).script
+        script = self._plan(row).script
         answer = write(thought=ANSWER_THOUGHT, answer=row.answer)
         glance = View.whole(size, self._family.glance(size, self._recipe.agent.glance).size)
         calls = [script.text(glance, self._family, len(row.images))] if script else []

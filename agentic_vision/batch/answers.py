@@ -23,13 +23,9 @@ from pydantic import ValidationError
 from ..cli_output import calls_json
 from ..errors import ConfigError
 from ..messages import Record, StopReason, Trajectory, Usage
+from ..only_writer import only_writer
 from .rows import BatchRow, storable
 from .tally import Tally
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs on one file are not told from one another there
-    fcntl = None  # type: ignore[assignment]
 
 
 class Outcome(Record):
@@ -171,7 +167,7 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun:
     if _size(path) and not beside.exists():
         raise ConfigError(f"{path} was not made by a batch ({beside.name} is missing): give another file (--out)")
     with beside.open("a+", encoding="utf-8") as stored:
-        _lock(stored, path)
+        only_writer(stored, path)
         if not begun and not _size(
             path
         ):  # a kill may have left the settings half written, and then there are no answers yet
@@ -189,15 +185,6 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _lock(file: IO[str], path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
-    except OSError as error:
-        raise ConfigError(f"another run is writing {path}: wait for it, or give another file (--out)") from error
 
 
 def _check(stored: str, settings: Mapping[str, Any], path: Path) -> None:

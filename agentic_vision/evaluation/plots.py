@@ -1,4 +1,4 @@
-"""The picture of an evaluation: accuracy against visual tokens, a point a strategy.
+"""The pictures of an evaluation: accuracy against visual tokens, and how often each scene made the agent call.
 
 Needs the extra `eval` (matplotlib), which nothing else does.
 """
@@ -6,12 +6,15 @@ Needs the extra `eval` (matplotlib), which nothing else does.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .run import Summary
-from .scores import Interval, Scores
+from .planner import Law, Point
+from .scores import Scores
+from .statistics import Interval
+from .summary import Summary
 
 PANELS = (
     ("All questions", ""),
@@ -27,36 +30,108 @@ MARKS = {
     "random": ("#7f5af0", "P"),
     "agent": ("#e8590c", "o"),
     "oracle": ("#0a9b72", "*"),
+    "fastv": ("#c2255c", "<"),
+    "visiondrop": ("#1098ad", ">"),
+    "todre": ("#5c940d", "h"),
 }
+OTHERS = (("#862e9c", "X"), ("#087f5b", "d"), ("#a61e4d", "p"), ("#364fc7", "H"))
 INK, SOFT = "#1d2129", "#8a93a3"
 
 
 def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
-    """Write a PNG with a panel for all, coarse and fine questions; bars are Wilson's 95 % intervals.
+    """Write a PNG with a panel for all, coarse and fine questions: accuracy against visual tokens.
 
-    Raises `ConfigError` where matplotlib is not installed or `path` cannot be written.
+    Bars are 95 % intervals; a line joins the shares of one strategy (`resize:0.25`, `resize:0.5`), and the grey stairs
+    are the Pareto front. Raises `ConfigError` where matplotlib is not installed or `path` cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError.missing_extra("eval", "The plot") from error
     panels = [
         panel
         for panel in PANELS
         if any(_accuracy(scores, panel[1]) is not None for scores in summary.strategies.values())
     ]
-    figure = Figure(figsize=(1 + 4 * max(1, len(panels)), 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(1 + 4 * max(1, len(panels)), 4.4)
+    marks = _marks(summary.strategies)
     for number, (title, suffix) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
-        _panel(axes, summary, suffix)
+        _panel(axes, summary, suffix, marks)
         axes.set_title(title, loc="left", fontsize=10.5, color=INK)
         axes.set_xlabel("visual tokens / full resolution", color=INK)
         if number == 0:
             axes.set_ylabel("accuracy", color=INK)
-    handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(MARKS), frameon=False, labelcolor=INK)
+    shown = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True)) if figure.axes else {}
+    figure.legend(
+        shown.values(),
+        shown.keys(),
+        loc="outside lower center",
+        ncols=max(1, min(8, len(shown))),
+        frameon=False,
+        labelcolor=INK,
+    )
+    return saved(figure, path)
+
+
+def plot_scenes(summary: Summary, path: str | os.PathLike[str]) -> Path | None:
+    """Write a PNG with a bar a scene: how often `agent` (else the first strategy with calls) called a tool in it.
+
+    None, and no file, where the rows have no scenes or nothing was called. Raises as `plot_accuracy` does.
+    """
+    calling = [name for name, scores in summary.strategies.items() if scores.call_ratio and scores.scenes]
+    if not calling:
+        return None
+    name = "agent" if "agent" in calling else calling[0]
+    scenes = sorted(summary.strategies[name].scenes.items(), key=lambda item: item[1].call_ratio or 0.0)
+    figure = blank(7.2, 1.2 + 0.34 * len(scenes))
+    axes = figure.add_subplot()
+    drawn = axes.barh(
+        [scene for scene, _ in scenes], [scores.call_ratio or 0.0 for _, scores in scenes], color=MARKS["agent"][0]
+    )
+    right = ["" if scores.accuracy is None else f", {scores.accuracy:.0%} right" for _, scores in scenes]
+    labels = [
+        f" {scores.call_ratio or 0:.0%} of {scores.n}{said}" for (_, scores), said in zip(scenes, right, strict=True)
+    ]
+    axes.bar_label(drawn, labels, fontsize=9, color=INK)
+    axes.set_xlim(0, 1.4)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set_title(f"{name}: questions with a call, by scene", loc="left", fontsize=10.5, color=INK)
+    _frame(axes)
+    return saved(figure, path)
+
+
+def plot_law(points: Sequence[Point], law: Law, others: Sequence[Point], path: str | os.PathLike[str]) -> Path:
+    """Write a PNG: the points that a law was fitted to, its curve, and other settings to compare with.
+
+    Raises as `plot_accuracy` does.
+    """
+    figure = blank(6.4, 4.2)
+    axes = figure.add_subplot()
+    shares = [number / 100 for number in range(2, 101)]
+    label = f"error = {law.a:.2g} t^-{law.b:.2g} + {law.d:.2g}"
+    axes.plot(shares, [law.accuracy(share) for share in shares], color=MARKS["resize"][0], lw=1.4, label=label)
+    for kind, marked, found in (("measured", "resize", points), ("other settings", "agent", others)):
+        colour, marker = MARKS[marked]
+        axes.plot([p.tokens for p in found], [p.accuracy for p in found], marker, color=colour, label=kind, ms=8)
+        for point in found:
+            axes.annotate(point.name, (point.tokens, point.accuracy), (6, -10), textcoords="offset points", fontsize=8)
+    axes.set(xlim=(0, 1.06), ylim=(-0.04, 1.06), xlabel="visual tokens / full resolution", ylabel="accuracy")
+    axes.legend(frameon=False, loc="lower right", labelcolor=INK)
+    _frame(axes)
+    return saved(figure, path)
+
+
+def blank(width: float, height: float) -> Any:
+    """An empty figure of so many inches. Raises `ConfigError` where matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError.missing_extra("eval", "The plot") from error
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def saved(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a figure. Raises `ConfigError` where `path` cannot be written."""
     try:
         figure.savefig(path)
     except OSError as error:
@@ -66,30 +141,70 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def _panel(axes: Any, summary: Summary, suffix: str) -> None:
-    """One point a strategy, with its interval."""
-    dearest = 1.0
+def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (tokens, accuracy) that no other one beats in both, by tokens."""
+    best: list[tuple[float, float]] = []
+    for tokens, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or accuracy > best[-1][1]:
+            best.append((tokens, accuracy))
+    return best
+
+
+def _kind(name: str) -> str:
+    """What strategies that differ in their share alone have in common."""
+    way, _, pruned = name.partition("+")
+    method = pruned.partition(":")[0]
+    bare = way if ":" in way and way.split(":")[0] not in MARKS else way.split(":")[0]
+    return f"{bare}+{method}" if method else bare
+
+
+def _marks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a shape for every kind of strategy."""
+    others = iter(OTHERS * 100)
+    marks: dict[str, tuple[str, str]] = {}
+    for kind in dict.fromkeys(map(_kind, names)):
+        method = kind.partition("+")[2]
+        if method and kind != f"full+{method}" and method in MARKS:  # a composition: the method's shape, another colour
+            marks[kind] = next(others)[0], MARKS[method][1]
+        else:
+            marks[kind] = MARKS.get(method or kind) or next(others)
+    return marks
+
+
+def _panel(axes: Any, summary: Summary, suffix: str, marks: dict[str, tuple[str, str]]) -> None:
+    """A point a strategy, with its interval."""
+    points: dict[str, list[tuple[float, float]]] = {}
     for name, scores in summary.strategies.items():
         accuracy, ratio = _accuracy(scores, suffix), getattr(scores, f"visual_tokens_ratio{suffix}")
         if accuracy is None or ratio is None:
             continue
-        dearest = max(dearest, ratio)
+        points.setdefault(_kind(name), []).append((ratio, accuracy))
         low, high = _interval(scores, suffix) or (accuracy, accuracy)
-        colour, marker = MARKS[name]
+        colour, marker = marks[_kind(name)]
         axes.errorbar(
             ratio,
             accuracy,
             yerr=[[accuracy - low], [high - accuracy]],
             fmt=marker,
             color=colour,
-            label=name,
+            label=_kind(name),
             ms=11 if marker == "*" else 8,
             alpha=0.85,
             capsize=3,
             lw=1.4,
+            zorder=3,
         )
-    axes.set_xlim(0, 1.06 * dearest)
+    for kind, found in points.items():
+        if len(found) > 1:
+            axes.plot(*zip(*sorted(found), strict=True), color=marks[kind][0], lw=1, alpha=0.6)
+    best = front(point for found in points.values() for point in found)
+    axes.step(*zip(*best, strict=True), where="post", color="#c9ced6", lw=4, zorder=1) if best else None
+    axes.set_xlim(0, 1.06 * max([1.0, *(ratio for found in points.values() for ratio, _ in found)]))
     axes.set_ylim(-0.04, 1.06)
+    _frame(axes)
+
+
+def _frame(axes: Any) -> None:
     axes.grid(color="#e6e8ec", lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=SOFT)

@@ -6,52 +6,43 @@ Every figure is computed from `Outcome`s alone: a `trajectories.jsonl` is enough
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ..messages import ILL_FORMED_CALLS, Observation, Trajectory
+from ..messages import ILL_FORMED_CALLS, Observation
 from ..view import Box
+from .outcomes import Outcome, Trouble
+from .statistics import Interval, interval, mean, quantile, wilson
 
 
-class Outcome(BaseModel):
-    """One question under one strategy: a line of `trajectories.jsonl`.
-
-    `forced`: the first turn was scripted, not the policy's own. `seconds`: the batch's wall time a question.
-    """
+class Scene(BaseModel):
+    """The figures of one scene's questions."""
 
     model_config = ConfigDict(frozen=True)
 
-    row: str
-    strategy: str
-    kind: Literal["coarse", "fine"] | None
-    scene: str | None
-    reference: str
-    answer: str | None
-    correct: bool
-    forced: bool
-    evidence: tuple[float, float, float, float] | None
-    seconds: float
-    trajectory: Trajectory
-
-
-Interval = tuple[float, float]
+    n: int
+    accuracy: float | None
+    call_ratio: float | None
 
 
 class Scores(BaseModel):
     """The figures of one strategy; None where there is no question or call of that kind.
 
-    Intervals are Wilson's at 95 %. `visual_tokens_ratio`: visual tokens spent over those of full resolution,
-    both summed over the questions. `call_ratio`: the share of questions with a call. `malformed`: the share
-    of the policy's own calls (`calls`) that were not well-formed. `box_covers_evidence`: the share of its
-    zoom_crop calls on fine questions whose box holds the whole evidence. `no_answer`: the share that ended
-    without an answer. `turns` and `seconds` (wall time) are means.
+    `n` questions were asked; those in `trouble` (by its kind) have no score and count in no accuracy. Intervals are at
+    95 %, Wilson's where scores are 1 or 0, else normal. `visual_tokens_ratio`: visual tokens spent, pruning considered,
+    over those of full resolution, both summed over the questions. `call_ratio`: the share of questions with a call.
+    `malformed`: the share of the policy's own calls (`calls`) that were not well-formed. `box_covers_evidence`: the
+    share of its zoom_crop calls on fine questions whose box holds the whole evidence. `no_answer`: the share that ended
+    without an answer. `turns` is a mean. `seconds` are of a question's wall time, among others in flight; replies from
+    a cache have none. `cost`: US dollars of all, None where a price is not known. `scenes`: by the rows' scene.
     """
 
     model_config = ConfigDict(frozen=True)
 
     n: int
+    trouble: dict[Trouble, int]
     accuracy: float | None
     accuracy_interval: Interval | None
     accuracy_coarse: float | None
@@ -71,60 +62,70 @@ class Scores(BaseModel):
     box_covers_evidence_interval: Interval | None
     no_answer: float | None
     turns: float | None
-    seconds: float | None
-
-
-def wilson(successes: int, n: int) -> Interval | None:
-    """Wilson's score interval at 95 % for a share (E. B. Wilson, JASA 1927); None for no trials.
-
-    >>> tuple(round(bound, 3) for bound in wilson(90, 100))
-    (0.826, 0.945)
-    """
-    if n == 0:
-        return None
-    z = 1.959964
-    share, denominator = successes / n, 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / denominator
-    margin = z / denominator * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # The share lies inside, rounding errors apart, which at 0 and 1 would put it outside.
-    return max(0.0, min(share, centre - margin)), min(1.0, max(share, centre + margin))
+    seconds_median: float | None
+    seconds_p95: float | None
+    cost: float | None
+    scenes: dict[str, Scene]
 
 
 def score(outcomes: Sequence[Outcome]) -> Scores:
     """The figures of one strategy's outcomes."""
-    coarse = [outcome for outcome in outcomes if outcome.kind == "coarse"]
-    fine = [outcome for outcome in outcomes if outcome.kind == "fine"]
-    well_formed, ill_formed = _own_calls(outcomes)
+    ran = [(o, o.trajectory) for o in outcomes if o.trajectory is not None and o.trouble in (None, Trouble.NO_VERDICT)]
+    asked = [outcome for outcome, _ in ran]
+    coarse = [outcome for outcome in asked if outcome.kind == "coarse"]
+    fine = [outcome for outcome in asked if outcome.kind == "fine"]
+    scenes = sorted({outcome.scene for outcome in asked if outcome.scene is not None})
+    well_formed, ill_formed = _own_calls(asked)
     covered = [covers for outcome in fine for covers in _boxes(outcome)]
+    seconds = [trajectory.seconds for outcome, trajectory in ran if not outcome.remembered]
+    costs = [trajectory.usage.cost for _, trajectory in ran]
     return Scores(
         n=len(outcomes),
-        accuracy=_share(o.correct for o in outcomes),
-        accuracy_interval=_interval(o.correct for o in outcomes),
-        accuracy_coarse=_share(o.correct for o in coarse),
-        accuracy_coarse_interval=_interval(o.correct for o in coarse),
-        accuracy_fine=_share(o.correct for o in fine),
-        accuracy_fine_interval=_interval(o.correct for o in fine),
-        visual_tokens_ratio=_tokens_ratio(outcomes),
-        visual_tokens_ratio_coarse=_tokens_ratio(coarse),
-        visual_tokens_ratio_fine=_tokens_ratio(fine),
-        call_ratio=_share(_called(o) for o in outcomes),
-        call_ratio_coarse=_share(_called(o) for o in coarse),
-        call_ratio_fine=_share(_called(o) for o in fine),
+        trouble=dict(Counter(o.trouble for o in outcomes if o.trouble)),
+        accuracy=mean(_scores(asked)),
+        accuracy_interval=interval(_scores(asked)),
+        accuracy_coarse=mean(_scores(coarse)),
+        accuracy_coarse_interval=interval(_scores(coarse)),
+        accuracy_fine=mean(_scores(fine)),
+        accuracy_fine_interval=interval(_scores(fine)),
+        visual_tokens_ratio=tokens_ratio(asked),
+        visual_tokens_ratio_coarse=tokens_ratio(coarse),
+        visual_tokens_ratio_fine=tokens_ratio(fine),
+        call_ratio=mean(_called(asked)),
+        call_ratio_coarse=mean(_called(coarse)),
+        call_ratio_fine=mean(_called(fine)),
         calls=well_formed + ill_formed,
         malformed=ill_formed / (well_formed + ill_formed) if well_formed + ill_formed else None,
         malformed_interval=wilson(ill_formed, well_formed + ill_formed),
-        box_covers_evidence=_share(covered),
-        box_covers_evidence_interval=_interval(covered),
-        no_answer=_share(o.answer is None for o in outcomes),
-        turns=_share(len(o.trajectory.turns) for o in outcomes),
-        seconds=_share(o.seconds for o in outcomes),
+        box_covers_evidence=mean(covered),
+        box_covers_evidence_interval=interval(covered),
+        no_answer=mean([outcome.answer is None for outcome in asked]),
+        turns=mean([len(trajectory.turns) for _, trajectory in ran]),
+        seconds_median=quantile(seconds, 0.5),
+        seconds_p95=quantile(seconds, 0.95),
+        cost=math.fsum(cost for cost in costs if cost is not None) if costs and None not in costs else None,
+        scenes={name: _scene([o for o in asked if o.scene == name]) for name in scenes},
     )
+
+
+def _scene(outcomes: Sequence[Outcome]) -> Scene:
+    return Scene(n=len(outcomes), accuracy=mean(_scores(outcomes)), call_ratio=mean(_called(outcomes)))
+
+
+def _scores(outcomes: Iterable[Outcome]) -> list[float]:
+    return [outcome.score for outcome in outcomes if outcome.score is not None]
+
+
+def _called(outcomes: Iterable[Outcome]) -> list[bool]:
+    return [outcome.called for outcome in outcomes]
 
 
 def _own_calls(outcomes: Iterable[Outcome]) -> tuple[int, int]:
     """How many calls of the policy's own, not of a script, were well-formed, and how many were not."""
     good = bad = 0
     for outcome in outcomes:
+        if outcome.trajectory is None:
+            continue
         own = outcome.trajectory.turns[1 if outcome.forced else 0 :]
         ids = {call.id for turn in own for call in turn.calls}
         refused = {
@@ -140,7 +141,7 @@ def _own_calls(outcomes: Iterable[Outcome]) -> tuple[int, int]:
 
 def _boxes(outcome: Outcome) -> list[bool]:
     """Does its box hold the evidence, for each zoom_crop of the policy's own? A failed call's does not."""
-    if outcome.evidence is None:
+    if outcome.evidence is None or outcome.trajectory is None:
         return []
     evidence = Box.of(outcome.evidence)
     scripted = outcome.trajectory.turns[:1] if outcome.forced else ()
@@ -157,20 +158,8 @@ def _covers(step: Observation, evidence: Box) -> bool:
     return step.view is not None and step.view.source == 0 and step.view.box.contains(evidence)
 
 
-def _tokens_ratio(outcomes: Sequence[Outcome]) -> float | None:
-    full = sum(outcome.trajectory.usage.full_resolution_tokens for outcome in outcomes)
-    return sum(outcome.trajectory.usage.visual_tokens for outcome in outcomes) / full if full else None
-
-
-def _called(outcome: Outcome) -> bool:
-    return any(turn.calls for turn in outcome.trajectory.turns)
-
-
-def _share(values: Iterable[float]) -> float | None:
-    values = list(values)
-    return sum(values) / len(values) if values else None
-
-
-def _interval(values: Iterable[bool]) -> Interval | None:
-    values = list(values)
-    return wilson(sum(values), len(values))
+def tokens_ratio(outcomes: Iterable[Outcome]) -> float | None:
+    """Visual tokens spent over those of full resolution, both summed; None for none."""
+    outcomes = list(outcomes)
+    full = sum(outcome.full_resolution_tokens for outcome in outcomes)
+    return sum(outcome.visual_tokens for outcome in outcomes) / full if full else None

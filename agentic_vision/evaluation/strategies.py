@@ -4,105 +4,84 @@
 |---|---|
 | `glance` | no tools, the image at a glance |
 | `full` | no tools, the image at full resolution |
-| `resize` | no tools, the image at a given share of its full visual tokens |
+| `resize`, `resize:0.36` | no tools, the image at a share of its full visual tokens (a half where none is said) |
 | `right_crop` | a glance, a scripted zoom_crop on the padded evidence box, then the policy goes on |
 | `random` | a coin, fixed by seed and row id, decides: `glance` or `right_crop` |
 | `agent` | the policy decides by itself |
 | `oracle` | the row's cheapest sufficient tool: none (`glance`), or a scripted call of it |
+| `full+fastv:0.36` | any of these, whose views are pruned to a share: `fastv`, `visiondrop`, `todre` |
+| `package.module:name` | yours: a function from `Row` to `Plan` |
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
 
 from ..errors import ConfigError
-from ..policy import Conversation, Policy, PromptStyle, Reply
-from ..protocol import write
 from ..rows import Row
-from ..source import Source
-from ..view import Box, View
-from ..visual_tokens import Family
+from .scripted import Script
 
-MARGIN = 1 / 15  # of the picture's longer side, left around the evidence: a crop to the pixel loses what frames it
-GRID = 40  # scripted boxes lie on a grid of 1/40 of the picture: small policies speak no finer coordinates
 STRATEGIES = ("glance", "full", "resize", "right_crop", "random", "agent", "oracle")
-FORCED_THOUGHT = "Too small to read."
+HALF = 0.5  # what `resize` shows where no share is said
+
+_NAME = re.compile(r"(?P<way>[a-z_]+)(?::(?P<share>[0-9.]+))?(?:\+(?P<method>[a-z]+):(?P<kept>[0-9.]+))?")
 
 
 @dataclass(frozen=True)
-class Script:
-    """A first turn that is not the policy's own: a call of `tool`, on `box` (pixels of the first image)."""
+class Pruning:
+    """Which visual tokens the policy lets go of by itself: `kept` is the share that it keeps of every view."""
 
-    tool: str
-    box: Box | None = None
-
-    def text(self, glance: View, family: Family, images: int) -> str:
-        """The turn as the policy would write it after `glance`, the first of `images`, in `family`'s
-        terms."""
-        arguments: dict[str, Any] = {}
-        if self.box is not None:
-            width, height = glance.size
-            x0, y0, x1, y1 = glance.from_source(self.box)
-            fractions = (x0 / width, y0 / height, x1 / width, y1 / height)
-            arguments["bbox_2d"] = list(family.from_fractions(fractions, glance.size))
-        if images > 1:
-            arguments["image"] = 1
-        return write(thought=FORCED_THOUGHT, calls=[(self.tool, arguments)])
+    method: str
+    kept: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one row is asked. `share`: of the full visual tokens, for the first view; None: the usual
-    glance."""
+    """How one row is asked. `share`: of the full visual tokens, for the first view; None: the usual glance."""
 
     tools: bool
     share: float | None = None
     script: Script | None = None
+    pruning: Pruning | None = None
 
 
-class ScriptedFirstTurn:
-    """A policy whose first turn is read from a script; every other turn is the wrapped policy's.
+@dataclass(frozen=True)
+class Strategy:
+    """A name, and what it makes of a row. `plan` raises `ConfigError` for a row that lacks what it needs."""
 
-    A conversation is recognised by its question and images, which is all that it and its row have in common.
+    name: str
+    plan: Callable[[Row], Plan]
+
+
+def strategy(name: str, *, seed: int = 0) -> Strategy:
+    """The strategy of this name; `seed` is the coin's of `random`.
+
+    Raises `ConfigError` for a name that is none, also where it is an import path that leads nowhere.
     """
+    said = _NAME.fullmatch(name)
+    if said is None:
+        return Strategy(name, _imported(name))
+    way = said["way"]
+    if way not in STRATEGIES:
+        raise ConfigError(f"there is no strategy {way!r}: choose from {', '.join(STRATEGIES)}, or give module:function")
+    if said["share"] and way != "resize":
+        raise ConfigError(f"{name}: {way} takes no share, resize does: resize:{said['share']}")
+    share = _share(name, said["share"]) if said["share"] else HALF
+    pruning = Pruning(said["method"], _share(name, said["kept"])) if said["method"] else None
 
-    def __init__(self, policy: Policy, scripts: Iterable[tuple[Row, Script]]) -> None:
-        self._policy = policy
-        self._scripts: dict[tuple[str, ...], Script] = {}
-        for row, script in scripts:
-            self._scripts[(row.question, *(Source.open(image).digest for image in row.images))] = script
+    def planned(row: Row) -> Plan:
+        made = _plan(way, row, share=share, seed=seed)
+        return replace(made, pruning=pruning) if pruning else made
 
-    @property
-    def family(self) -> Family:
-        return self._policy.family
-
-    @property
-    def style(self) -> PromptStyle:
-        return self._policy.style
-
-    async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
-        """The script's turn where nothing was said yet, else the wrapped policy's."""
-        if any(message.role == "assistant" for message in conversation.messages):
-            return await self._policy.reply(conversation, seed=seed)
-        asked = next(message for message in conversation.messages if message.role == "user")
-        script = self._scripts[(asked.text, *(image.source.digest for image in asked.images))]
-        return Reply(text=script.text(asked.images[0].view, self.family, len(asked.images)))
-
-    def forget(self, conversation_id: str) -> None:
-        """Passed on."""
-        self._policy.forget(conversation_id)
+    return Strategy(name, planned)
 
 
-def plan(strategy: str, row: Row, *, size: tuple[int, int], share: float, seed: int) -> Plan:
-    """How `strategy` asks `row`, whose first image is `size` pixels; `share` is what `resize` shows, `seed`
-    the coin's.
-
-    Raises `ConfigError` for a strategy that does not exist, or one that needs what the row does not say.
-    """
-    match strategy:
+def _plan(way: str, row: Row, *, share: float, seed: int) -> Plan:
+    match way:
         case "glance":
             return Plan(tools=False)
         case "full":
@@ -110,37 +89,53 @@ def plan(strategy: str, row: Row, *, size: tuple[int, int], share: float, seed: 
         case "resize":
             return Plan(tools=False, share=share)
         case "right_crop":
-            return Plan(tools=True, script=Script("zoom_crop", _padded_evidence(row, size)))
+            return Plan(tools=True, script=_crop(row))
         case "random":
             coin = hashlib.sha256(f"{seed}:{row.id}".encode()).digest()[0] % 2
-            return plan(("glance", "right_crop")[coin], row, size=size, share=share, seed=seed)
+            return _plan(("glance", "right_crop")[coin], row, share=share, seed=seed)
         case "agent":
             return Plan(tools=True)
-        case "oracle":
-            if row.sufficient is None:
-                raise ConfigError(
-                    f"row {row.id!r} does not say which tool is sufficient: leave the strategy oracle out"
-                )
-            if row.sufficient.tool is None:
-                return Plan(tools=False)
-            takes_box = row.sufficient.tool == "zoom_crop"
-            return Plan(
-                tools=True,
-                script=Script(row.sufficient.tool, _padded_evidence(row, size) if takes_box else None),
-            )
-    raise ConfigError(f"there is no strategy {strategy!r}: choose from {', '.join(STRATEGIES)}")
+    if row.sufficient is None:
+        raise ConfigError(f"row {row.id!r} does not say which tool is sufficient: leave the strategy oracle out")
+    tool = row.sufficient.tool
+    if tool is None:
+        return Plan(tools=False)
+    return Plan(tools=True, script=_crop(row) if tool == "zoom_crop" else Script(tool))
 
 
-def _padded_evidence(row: Row, size: tuple[int, int]) -> Box:
-    """The evidence box with `MARGIN` around it, on the `GRID`, cut at the picture's borders."""
+def _crop(row: Row) -> Script:
     if row.evidence is None:
         raise ConfigError(f"row {row.id!r} has no evidence box: leave out the strategies that crop it")
-    margin = MARGIN * max(size)
-    steps = [
-        round((corner + side) / length * GRID)  # nearest: half a step is less than the margin
-        for corner, side, length in zip(row.evidence, (-margin, -margin, margin, margin), size * 2, strict=True)
-    ]
-    x0, y0, x1, y1 = (min(max(step, 0), GRID) * length / GRID for step, length in zip(steps, size * 2, strict=True))
-    if x0 >= x1 or y0 >= y1:
-        raise ConfigError(f"row {row.id!r} has its evidence outside its first image: mend the row")
-    return Box(x0=x0, y0=y0, x1=x1, y1=y1)
+    return Script("zoom_crop", row.evidence)
+
+
+def _share(name: str, said: str) -> float:
+    try:
+        share = float(said)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigError(f"{name}: {said} is no share of the visual tokens: give one above 0 and up to 1")
+    return share
+
+
+def _imported(path: str) -> Callable[[Row], Plan]:
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise ConfigError(
+            f"there is no strategy {path!r}: choose from {', '.join(STRATEGIES)}, or give module:function"
+        )
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the strategy {path} cannot be imported ({error}): give module:function") from error
+    if not callable(found):
+        raise ConfigError(f"the strategy {path} is no function: give one from a Row to a Plan")
+
+    def planned(row: Row) -> Plan:
+        made = found(row)
+        if not isinstance(made, Plan):
+            raise ConfigError(f"the strategy {path} gives {type(made).__name__}: return a Plan")
+        return made
+
+    return planned

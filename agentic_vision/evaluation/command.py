@@ -1,0 +1,174 @@
+"""`agentic-vision eval` and `agentic-vision report`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..cli_group import DONE, NO_ANSWER, complain
+from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption, TurnsOption, identity, tool_names
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..rows import Fault
+
+evaluate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+report = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+USUAL = "glance,full,agent"
+IMAGES = "images"  # of rows that hold images instead of naming files
+
+
+@evaluate.command(no_args_is_help=True)
+def run(
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", show_default=False, help="Rows: JSONL, parquet, or a folder of `datasets`."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the outcomes go; a run that was killed goes on there.")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=USUAL,
+            help="glance, full, resize:0.5, right_crop, random, agent, oracle; any of them with +fastv:0.36, "
+            "+visiondrop:0.36 or +todre:0.36; or module:function. Repeat it, or separate by commas.",
+        ),
+    ] = None,
+    scoring: Annotated[
+        str, typer.Option(metavar="RULE", help="exact, numeric, relaxed, anls, choice or vqa.")
+    ] = "exact",
+    judge: Annotated[str | None, typer.Option(metavar="MODEL", help="Score by this model instead of a rule.")] = None,
+    judge_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The judge's endpoint; its key is OPENAI_API_KEY.")
+    ] = None,
+    replies: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.sqlite", help="Keep what the policy says, and do not ask it the same again."),
+    ] = None,
+    policy: PolicyOption = None,
+    base_url: BaseUrlOption = None,
+    tools: ToolsOption = None,
+    max_turns: TurnsOption = 4,
+    max_visual_tokens: TokensOption = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 16,
+    limit: Annotated[
+        int | None, typer.Option(min=1, show_default="all", help="Ask only the first so many rows.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", show_default=False, help="Ask nothing: compare the folders of two evaluations."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes what is drawn by chance.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls."""
+    if compare is not None:
+        _compare(*compare, as_json=as_json)
+        return
+    if data is None or out is None:
+        raise ConfigError("give the rows and where the outcomes go: agentic-vision eval rows.jsonl --out results")
+    from ..judge import Judge
+    from ..judge_cache import shared_cache
+    from ..loading import load_rows
+    from ..policies.chosen import policy_of
+    from . import evaluate as evaluation
+    from .plots import plot_accuracy, plot_scenes
+    from .printed import show_summary
+
+    faults: list[Fault] = []
+    rows = load_rows(data, out / IMAGES, faults=faults)[:limit]
+    names = [name.strip() for given in strategy or [USUAL] for name in given.split(",")]
+    with _progress(hidden=as_json) as progress:
+        summary = evaluation(
+            rows,
+            policy_of(policy, base_url, None),
+            names,
+            out,
+            name=f"{policy} at {base_url}" if base_url else identity(policy),
+            scoring=Judge(judge, base_url=judge_url, cache=shared_cache()) if judge else scoring,
+            replies=replies,
+            tools=tool_names(tools),
+            max_turns=max_turns,
+            max_visual_tokens=max_visual_tokens,
+            seed=seed,
+            batch_size=concurrency,
+            faults=faults,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(summary.model_dump(mode="json"))
+    else:
+        show_summary(summary, out)
+    try:
+        plot_accuracy(summary, out / "accuracy.png")
+        plot_scenes(summary, out / "scenes.png")
+    except ConfigError as error:  # the figures are there: a missing plot is a pity, not a failure
+        complain(f"warning: {error}")
+    raise typer.Exit(NO_ANSWER if summary.in_trouble else DONE)
+
+
+@report.command(no_args_is_help=True)
+def page(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of `agentic-vision eval`.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="The rows, for pages of the questions that were broken and mended."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(min=0, max=1, show_default="that of full", help="The accuracy to plan for.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements."""
+    from ..loading import load_rows
+    from .report import Report, planned_text, write_report
+
+    found = Report.of(folders, target)
+    out = folders[0]
+    rows = load_rows(data, out / IMAGES, faults=[]) if data else []
+    path = write_report(found, {row.id: row for row in rows}, out)
+    if as_json:
+        summary = found.summary.model_dump(mode="json")
+        _print_json({**summary, "planned": found.planned.model_dump(mode="json"), "page": str(path)})
+    else:
+        typer.echo(f"{planned_text(found.planned)}\nWritten to {path}")
+
+
+def _compare(first: Path, second: Path, *, as_json: bool) -> None:
+    from .compare import compare
+    from .printed import show_compared
+
+    found = compare(first, second)
+    if as_json:
+        _print_json({name: both.model_dump(mode="json") for name, both in found.items()})
+    else:
+        show_compared(found, first, second)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr; none where nobody watches."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("asking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("asking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")

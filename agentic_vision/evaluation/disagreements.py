@@ -1,0 +1,47 @@
+"""Where two strategies disagree most: pages to open, worst first.
+
+A disagreement is a question that one gets right and the other wrong. The worst are those that the strategy broke, the
+dearest first; then those that it mended, which show what its calls are good for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import ConfigError, ImageError
+from ..rows import Row
+from ..trace import save_trace
+from .outcomes import Outcome
+
+FOLDER = "disagreements"
+MOST = 8  # pages of each kind
+
+
+def disagreements(
+    ours: Mapping[str, Outcome], baseline: Mapping[str, Outcome]
+) -> tuple[list[tuple[Outcome, Outcome]], list[tuple[Outcome, Outcome]]]:
+    """Pairs that were broken, and pairs that were mended; those that spent most visual tokens first."""
+    pairs = [(outcome, baseline[row]) for row, outcome in ours.items() if row in baseline]
+    scored = [(a, b) for a, b in pairs if a.score is not None and b.score is not None]
+    dearest = sorted(scored, key=lambda pair: (-pair[0].visual_tokens, pair[0].row))
+    broken = [(a, b) for a, b in dearest if (a.score or 0) < (b.score or 0)]
+    mended = [(a, b) for a, b in dearest if (a.score or 0) > (b.score or 0)]
+    return broken, mended
+
+
+def write_pages(pairs: Sequence[tuple[Outcome, Outcome]], rows: Mapping[str, Row], folder: Path) -> list[Path]:
+    """A trace page for each pair's first outcome, at most `MOST`; those whose images have gone are left out."""
+    written: list[Path] = []
+    for outcome, _ in pairs[:MOST]:
+        row = rows.get(outcome.row)
+        if row is None or outcome.trajectory is None:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (re.sub(r"[^\w.-]+", "_", f"{outcome.strategy}-{outcome.row}")[:120] + ".html")
+        try:
+            written.append(save_trace(outcome.trajectory, row.images, path))
+        except (ImageError, ConfigError):
+            continue
+    return written
