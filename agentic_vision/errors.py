@@ -33,6 +33,10 @@ class ConfigError(AgenticVisionError):
         return cls(f"{what} needs packages that are not installed: pip install 'agentic-vision[{extra}]'")
 
 
+class RowError(ConfigError):
+    """A row of a data set cannot be used: no answer, or a reference that its matching rule cannot read."""
+
+
 class PolicyError(AgenticVisionError):
     """The model behind the agent failed: weights that do not load, an endpoint without a usable reply."""
 

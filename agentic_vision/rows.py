@@ -1,18 +1,20 @@
 """Questions with known answers, a JSON object a line: `data pocket` writes them, `eval` reads them.
 
 `{"id", "images": [path], "question", "answer", "kind": "coarse"|"fine", "scene", "evidence": [x0, y0, x1,
-y1], "sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optional: who needs it says so.
+y1], "sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optional: who needs it says so. So are
+`answers`, where several are right, and `options`, where one is to be chosen. Data sets of other shapes: `loading`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .errors import ConfigError
+from .errors import ConfigError, RowError
 from .view import Corners
 
 
@@ -26,7 +28,12 @@ class Sufficient(BaseModel):
 
 
 class Row(BaseModel):
-    """One question. `evidence`: the box, in pixels of the first image, that the answer is read from."""
+    """One question.
+
+    `answer`: the right one, or the one to show where several are. `answers`: all that are right, equal ones repeated
+    where several people gave them. `options`: the texts to choose from, A first. `evidence`: the box, in pixels of
+    the first image, that the answer is read from.
+    """
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
@@ -34,10 +41,19 @@ class Row(BaseModel):
     images: tuple[str, ...] = Field(min_length=1)
     question: str = Field(min_length=1)
     answer: str
+    answers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     kind: Literal["coarse", "fine"] | None = None
     scene: str | None = None
     evidence: Corners | None = None
     sufficient: Sufficient | None = None
+
+    @field_validator("answer")
+    @classmethod
+    def _said(cls, answer: str) -> str:
+        if not answer.strip():
+            raise ValueError("the answer is missing")
+        return answer
 
     @field_validator("evidence")
     @classmethod
@@ -46,16 +62,74 @@ class Row(BaseModel):
             raise ValueError("a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1")
         return evidence
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every answer that is right; `answer` counts once where `answers` leaves it out."""
+        return self.answers if self.answer in self.answers else (self.answer, *self.answers)
 
-def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    @property
+    def prompt(self) -> str:
+        """The question as it is put to a model: its options follow, a line each, behind their letters."""
+        lettered = (f"{chr(ord('A') + number)}. {option}" for number, option in enumerate(self.options))
+        return "\n".join((self.question, *lettered))
+
+
+class Fault(BaseModel):
+    """A row that cannot be used. `line`: where it stands, from 1 (of a data set without lines: which row it is)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    id: str | None
+    reason: str
+
+
+class Gathered:
+    """Rows as they are read. Those at fault are noted in `faults` or, where there is no such list, raised."""
+
+    def __init__(self, path: Path, faults: list[Fault] | None) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self._faults = faults
+        self._first: Fault | None = None
+        self._ids: set[str] = set()
+
+    def add(self, line: int, row: Row) -> None:
+        """Keeps the row, unless there is one of its id."""
+        if row.id in self._ids:
+            self.fault(line, row.id, f"the id {row.id!r} comes twice: make ids unique")
+        else:
+            self._ids.add(row.id)
+            self.rows.append(row)
+
+    def fault(self, line: int, id: str | None, reason: str, said: str = "") -> None:
+        """Notes a fault. Raises `RowError` where nobody asked for them: the line's number, and `said`."""
+        if self._faults is None:
+            raise RowError(f"{self.path}, line {line}{said or f': {reason}'}")
+        fault = Fault(line=line, id=id, reason=reason)
+        self._first = self._first or fault
+        self._faults.append(fault)
+
+    def all(self) -> list[Row]:
+        """The rows. Raises `ConfigError` where there is none."""
+        if not self.rows and self._first:
+            raise ConfigError(
+                f"{self.path} holds no row that can be used (line {self._first.line}: {self._first.reason})"
+            )
+        if not self.rows:
+            raise ConfigError(f"{self.path} holds no rows: give a JSONL file with a question a line")
+        return self.rows
+
+
+def read_rows(path: str | os.PathLike[str], *, faults: list[Fault] | None = None) -> list[Row]:
     """The rows of a JSONL file, or of `rows.jsonl` in a folder; image paths are relative to that file.
 
-    Raises `ConfigError`, with the line's number, where a line is no row or an id comes twice, and for no
-    rows.
+    A line that is no row, that has no answer, or whose id comes twice is left out and added to `faults`; without
+    such a list it raises `RowError`, with the line's number. Raises `ConfigError` for a file that cannot be read
+    and for no rows.
     """
     path = Path(path) / "rows.jsonl" if os.path.isdir(path) else Path(path)
-    rows: list[Row] = []
-    seen: set[str] = set()
+    gathered = Gathered(path, faults)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -70,16 +144,27 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         try:
             row = Row.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise ConfigError(
-                f"{path}, line {number}, is no row ({where}: {first['msg'].lower()}): "
-                "a row needs id, images, question and answer"
-            ) from error
-        if row.id in seen:
-            raise ConfigError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
-        seen.add(row.id)
-        rows.append(row.model_copy(update={"images": tuple(str(path.parent / image) for image in row.images)}))
-    if not rows:
-        raise ConfigError(f"{path} holds no rows: give a JSONL file with a question a line")
-    return rows
+            reason = complaint(error)
+            said = f", is no row ({reason}): a row needs id, images, question and answer"
+            gathered.fault(number, _id(line), reason, said)
+        else:
+            images = tuple(str(path.parent / image) for image in row.images)
+            gathered.add(number, row.model_copy(update={"images": images}))
+    return gathered.all()
+
+
+def complaint(error: ValidationError) -> str:
+    """What the first thing wrong with a row is, and where in it."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the line"
+    return f"{where}: {first['msg'].lower()}"
+
+
+def _id(line: str) -> str | None:
+    """The id that a line which is no row still has."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    id = said.get("id") if isinstance(said, dict) else None
+    return str(id) if isinstance(id, str | int) else None

@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 from groups import answers, score, totals
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agentic_vision import ConfigError
-from agentic_vision.training import (
-    Anls,
-    ExactMatch,
-    MultipleChoice,
-    NumericMatch,
-)
-from agentic_vision.training.rewards.accuracy import levenshtein, numbers
+from agentic_vision.training import Anls, ExactMatch, MultipleChoice, NumericMatch
 
 
 def test_exact_match_forgives_case_blanks_and_outer_punctuation_and_takes_any_reference():
@@ -48,28 +40,10 @@ def test_numeric_match_within_a_share():
         NumericMatch(-1)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, width=32).map(lambda x: f"{x:.3f}"))
-def test_a_printed_number_is_read_back(text):
-    assert [float(number) for number in numbers(f"about {text}!")] == [float(text)]
-
-
 def test_anls():
     asked = answers("Main Street", "main streat", "man", "", reference=["main street", "elm street"])
     assert totals(Anls(), asked) == (1, 1 - 1 / 11, 0, 0)
     assert totals(Anls(), answers("", "ac", reference=["", "ab"])) == (1, 0)  # half alike is not above the threshold
-
-
-def test_an_endless_answer_is_not_measured(monkeypatch):
-    monkeypatch.setattr("agentic_vision.training.rewards.accuracy.levenshtein", lambda *_: pytest.fail("measured"))
-    assert totals(Anls(), answers("x" * 100_000)) == (0,)
-
-
-@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
-def test_levenshtein_is_a_distance(a, b):
-    assert levenshtein(a, b) == levenshtein(b, a)
-    assert (levenshtein(a, b) == 0) == (a == b)
-    assert abs(len(a) - len(b)) <= levenshtein(a, b) <= max(len(a), len(b))
-    assert levenshtein("x" + a, "x" + b) == levenshtein(a, b)
 
 
 def test_multiple_choice_reads_letters_and_the_options_own_words():

@@ -15,9 +15,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from agentic_vision.cli import app
-from agentic_vision.errors import ConfigError
-from agentic_vision.rows import Row
-from agentic_vision.training.data.any_rows import BadRow, Columns, read_any
 
 pytest.importorskip("torch")
 
@@ -73,8 +70,17 @@ def test_every_form_becomes_the_same_row(make: Callable[[Path], Path], tmp_path:
     assert row["prompt"] == [{"role": "user", "content": "Which colour?"}]
     assert row["reward_model"]["ground_truth"] == "red"
     facts = row["extra_info"]
-    assert facts["question"] == "Which colour?"
+    assert (facts["question"], facts["references"], facts["options"]) == ("Which colour?", ["red"], [])
     assert Image.open(facts["images"][0]).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_several_answers_and_options_go_along(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, good(tmp_path, answers=["red", "crimson"], options=["red", "blue"]))
+    assert command(path, tmp_path / "train.parquet", "--json").exit_code == 0
+    (row,) = pyarrow.parquet.read_table(tmp_path / "train.parquet").to_pylist()
+    assert row["prompt"][0]["content"] == "Which colour?\nA. red\nB. blue"
+    assert row["extra_info"]["references"] == ["red", "crimson"]
+    assert row["extra_info"]["options"] == ["red", "blue"]
 
 
 def test_trouble_stops_it_with_all_that_was_found(tmp_path: Path) -> None:
@@ -110,38 +116,3 @@ def test_trouble_stops_it_with_all_that_was_found(tmp_path: Path) -> None:
         "unreadable row": 2,
         "prompt too long": 1,
     }
-
-
-def test_columns_of_other_names(tmp_path: Path) -> None:
-    good(tmp_path)
-    path = jsonl(tmp_path, {"pic": "red.png", "q": "Which colour?", "a": 3})
-    (row,) = read_any(path, tmp_path / "images", Columns("pic", "q", "a"))
-    assert isinstance(row, Row)
-    assert (row.answer, row.id) == ("3", "1")
-    with pytest.raises(ConfigError, match="no column 'images'"):
-        list(read_any(path, tmp_path / "images"))
-
-
-def test_lines_that_are_no_rows(tmp_path: Path) -> None:
-    path = jsonl(tmp_path, good(tmp_path))
-    path.write_text("{\n[1]\n" + path.read_text())
-    first, second, third = read_any(path, tmp_path / "images")
-    assert isinstance(first, BadRow)
-    assert isinstance(second, BadRow)
-    assert isinstance(third, Row)
-
-
-@pytest.mark.parametrize("name", ["missing.jsonl", "empty.jsonl", "text.parquet", "folder"])
-def test_what_is_no_data_set(name: str, tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "text.parquet").write_text("hello")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigError):
-        list(read_any(tmp_path / name, tmp_path / "images"))
-
-
-def test_equal_images_are_stored_once(tmp_path: Path) -> None:
-    rows = [{"question": "?", "answer": "x", "image": {"bytes": png()}} for _ in range(3)]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
-    list(read_any(tmp_path / "rows.parquet", tmp_path / "images"))
-    assert len(list((tmp_path / "images").iterdir())) == 1

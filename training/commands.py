@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agentic_vision.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentic_vision.rows import Fault
 
 data = typer.Typer(help="Make the data that policies are trained and evaluated on.", no_args_is_help=True)
 
@@ -62,9 +65,9 @@ def verl(
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes to the recipe.")
     ] = None,
-    images: Annotated[str, typer.Option("--images", help="The column of images.")] = "images",
-    question: Annotated[str, typer.Option("--question", help="The column of questions.")] = "question",
-    answer: Annotated[str, typer.Option("--answer", help="The column of answers.")] = "answer",
+    images: Annotated[str | None, typer.Option("--images", help="The column of images.")] = None,
+    question: Annotated[str | None, typer.Option("--question", help="The column of questions.")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", help="The column of answers.")] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave out rows in trouble, instead of stopping.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -72,14 +75,15 @@ def verl(
 
     Example: agentic-vision data verl rows.jsonl train.parquet --recipe visionthink_7b
     """
-    from .data.any_rows import Columns, read_any
+    from agentic_vision.loading import Columns, each_row
+
     from .data.preflight import preflight
     from .data.verl_rows import write_verl_rows
     from .launch import model_folder
     from .recipe import read
 
     plan = read(recipe, change or ())
-    rows = read_any(source, out.parent / "images", Columns(images, question, answer))
+    rows = each_row(source, out.parent / "images", Columns(images, question, answer))
     with Progress(transient=True, disable=as_json) as progress, model_folder(plan) as model:
         task = progress.add_task("reading", total=None)
         report = preflight(rows, plan, model, lambda done: progress.update(task, completed=done))
@@ -114,10 +118,12 @@ def difficulty(
 
     Example: agentic-vision data difficulty pocket/ kept/ --n 8
     """
-    from .data import difficulty as filter_
-    from .data.any_rows import only_good, read_any
+    from agentic_vision.loading import load_rows
 
-    rows = only_good(read_any(source, out / "images"))
+    from .data import difficulty as filter_
+
+    faults: list[Fault] = []
+    rows = load_rows(source, out / "images", faults=faults)
     asked = _sampling_policy(policy, temperature)
     accuracy = None
     if judge is not None:
@@ -143,7 +149,7 @@ def difficulty(
     lines = [{**row.model_dump(mode="json", exclude_none=True), "verdict": verdict.value} for row, verdict in kept]
     (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     picture = filter_.plot(measured, out / "shares.png", sure)
-    found = {"rows": len(rows), "kept": len(kept), **filter_.summary(measured, sure)}
+    found = {"rows": len(rows), "unusable": len(faults), "kept": len(kept), **filter_.summary(measured, sure)}
     if as_json:
         typer.echo(json.dumps({**found, "out": str(out / "rows.jsonl"), "png": str(picture)}))
     else:

@@ -79,7 +79,7 @@ class Oracle:
         glance = View.whole(size, self._family.glance(size, self._recipe.agent.glance).size)
         calls = [script.text(glance, self._family, len(row.images))] if script else []
         self._says = iter([*calls, answer])
-        result = asyncio.run(self._agent.aask(list(row.images), row.question))
+        result = asyncio.run(self._agent.aask(list(row.images), row.prompt))
         if result.answer is None:
             raise ConfigError(f"{row.id}: the oracle gave no answer ({result.trajectory.detail})")
         return self._policy.take(result.trajectory.id)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+
+from .matcher import Matcher
 
 _OUTER = " .,;:!?`"
 
@@ -19,3 +22,12 @@ def normalised(answer: str | None) -> str:
         text, bare = bare[1:-1], bare[1:-1].strip(_OUTER)
     # The point of ".5" is no punctuation.
     return f".{bare}" if bare[:1].isdigit() and text.partition(bare)[0].endswith(".") else bare
+
+
+class Exact(Matcher):
+    """1 where answer and reference are the same but for case, blanks, outer punctuation and Unicode form."""
+
+    name = "exact"
+
+    def one(self, answer: str, reference: str, options: Sequence[str]) -> float:  # noqa: ARG002
+        return float(normalised(answer) == normalised(reference))

@@ -19,7 +19,7 @@ from typing import Any
 
 from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError, PolicyError
-from agentic_vision.matching import normalised
+from agentic_vision.matching import matcher
 from agentic_vision.messages import Trajectory
 from agentic_vision.policy import Policy
 from agentic_vision.rows import Row
@@ -98,7 +98,7 @@ async def _measured(
     rows: Sequence[Row], agents: Sequence[VisionAgent], n: int, seed: int, accuracy: Reward | None
 ) -> list[Measured]:
     async def one(row: Row) -> Measured:
-        asked = [agent.aask(list(row.images), row.question, seed=seed + k) for agent in agents for k in range(n)]
+        asked = [agent.aask(list(row.images), row.prompt, seed=seed + k) for agent in agents for k in range(n)]
         answers = [result.trajectory for result in await asyncio.gather(*asked)]
         failed = next((t for t in answers if t.stop_reason.failed), None)
         if failed is not None:
@@ -111,8 +111,9 @@ async def _measured(
 
 async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> list[bool]:
     if accuracy is None:
-        return [normalised(answer.answer) == normalised(row.answer) and bool(answer.answer) for answer in answers]
-    scores = await accuracy.score(Group(answers, row.answer, row.model_dump(mode="json")))
+        exact = matcher("exact")
+        return [bool(said.answer and exact.compare(said.answer, row.references)) for said in answers]
+    scores = await accuracy.score(Group(answers, row.references, row.model_dump(mode="json")))
     return [total is not None and total > 0.5 for total in scores.totals]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentic_vision.loading import each_row
 from agentic_vision.rows import Row, read_rows
 
 from ..recipe import Recipe
-from .any_rows import read_any
 from .pocket_vqa import write_pocket_vqa
 from .preflight import preflight
 from .verl_rows import write_verl_rows
@@ -33,6 +33,6 @@ def _rows(recipe: Recipe, folder: Path, split: str, number: int, model: str) -> 
         return read_rows(drawn)
     assert recipe.files is not None
     path = Path(getattr(recipe.files, split))
-    report = preflight(read_any(path, folder / "images"), recipe, model)
+    report = preflight(each_row(path, folder / "images"), recipe, model)
     report.check(path)
     return report.good

@@ -18,12 +18,11 @@ from agentic_vision.policies.encoding import Encoder, encoder_for
 from agentic_vision.policies.weights import load_reader
 from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.protocol import write
-from agentic_vision.rows import Row
+from agentic_vision.rows import Fault, Row
 from agentic_vision.visual_tokens import Family, family
 
 from ..imports import load
 from ..recipe import Recipe
-from .any_rows import BadRow
 
 SHOWN = 5  # examples of each kind of trouble
 KINDS = ("unreadable row", "broken image", "prompt too long", "id comes twice")
@@ -83,7 +82,7 @@ class _Counting:
 
 
 def preflight(
-    rows: Iterable[Row | BadRow], recipe: Recipe, model: str, progress: Callable[[int], None] | None = None
+    rows: Iterable[Row | Fault], recipe: Recipe, model: str, progress: Callable[[int], None] | None = None
 ) -> Report:
     """Reads every row as the agent of `recipe` on `model` (a folder or a hub name) would."""
     reader = load_reader(model)
@@ -104,8 +103,8 @@ def preflight(
         report.rows += 1
         if progress:
             progress(report.rows)
-        if isinstance(row, BadRow):
-            report.note("unreadable row", f"row {row.number}: {row.why}")
+        if isinstance(row, Fault):
+            report.note("unreadable row", f"row {row.line}: {row.reason}")
             continue
         trouble = _trouble(row, agent, counting, recipe.prompt_length)
         if row.id in seen:
@@ -122,7 +121,7 @@ def preflight(
 
 def _trouble(row: Row, agent: VisionAgent, counting: _Counting, most: int) -> tuple[str, str] | None:
     try:
-        result = agent.ask(list(row.images), row.question)
+        result = agent.ask(list(row.images), row.prompt)
     except AgenticVisionError as error:
         return "broken image", f"{row.id}: {error}"
     if result.stop_reason is not StopReason.ANSWERED:

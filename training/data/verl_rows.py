@@ -14,15 +14,17 @@ def verl_row(row: Row, index: int) -> dict[str, Any]:
     """One row. Images stay where they are: their absolute paths go along."""
     return {
         "data_source": row.kind or "all",
-        "prompt": [{"role": "user", "content": row.question}],
+        "prompt": [{"role": "user", "content": row.prompt}],
         "reward_model": {"style": "rule", "ground_truth": row.answer},
         "extra_info": {
             "index": index,
             "id": row.id,
-            "question": row.question,
+            "question": row.prompt,
             "images": [os.path.abspath(image) for image in row.images],
             "kind": row.kind,
             "scene": row.scene,
+            "references": list(row.references),
+            "options": list(row.options),
             "evidence": list(row.evidence) if row.evidence else None,
         },
     }

@@ -102,7 +102,8 @@ class GroupRewardSampler(ReplayBuffer):
         extra, info, truth = (_listed(data[name]) for name in fields[:3])
         lengths = [len(mask) for mask in data["response_mask"].unbind()]
         trajectories = [Trajectory.model_validate(one["trajectory"]) for one in extra]
-        group = Group(trajectories, truth[0]["ground_truth"], info[0])
+        # Data that verl's own scripts wrote know one right answer.
+        group = Group(trajectories, info[0].get("references", truth[0]["ground_truth"]), info[0])
         scores = await self._reward.score(group)
         worth = (await self._side.score(group)).totals if self._side else (None,) * len(keys)
         responses = [ids.tolist() for ids in data["responses"].unbind()]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentic_vision.matching import normalised
+from ..errors import RowError
+from .exact import normalised
+from .matcher import Matcher
 
 _MARKS = re.compile(r"[*_`$\\{}]|\bboxed\b|\btext\b")
 _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+(?:is|would\s+be))?[\s:=(\[]*([a-z])\b(?!')", re.IGNORECASE)
@@ -32,3 +34,19 @@ def choice(text: str, options: Sequence[str]) -> str | None:
         return None
     [letter] = letters
     return letter if not options or ord(letter) - ord("A") < len(options) else None
+
+
+class Choice(Matcher):
+    """1 where the answer names the right letter: `B`, `(b)`, `B. a cat`, `The answer is B`.
+
+    With `options` (A first) the option's own words are an answer too. An answer that names several letters is wrong.
+    """
+
+    name = "choice"
+
+    def one(self, answer: str, reference: str, options: Sequence[str]) -> float:
+        """Raises `RowError` for a reference that names no choice."""
+        wanted = choice(reference, options)
+        if wanted is None:
+            raise RowError(f"the reference {reference!r} names no choice: give its letter, or `options` in the row")
+        return float(choice(answer, options) == wanted)
