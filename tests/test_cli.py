@@ -139,7 +139,7 @@ def test_options_reach_the_agent(picture: Path, says: list[str]) -> None:
         (["ask", "{picture}", "What?", "--policy", "{folder}"], "{folder}"),
         (["asc"], "No such command 'asc'. Did you mean 'ask'?"),
         (["eval", "nowhere.jsonl", "--out", "{folder}/out"], "cannot read nowhere.jsonl"),
-        (["eval", "{text}", "--out", "{folder}/out"], "line 1, is no row"),
+        (["eval", "{text}", "--out", "{folder}/out"], "(line 1: no JSON"),
         (["eval", "{text}"], "--out"),
     ],
 )
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path: Path, says: list[str], monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("agentic_vision.evaluation.run.score", full)
+    monkeypatch.setattr("agentic_vision.evaluation.run.summarised", full)
     result = run("eval", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--strategy", "glance")
     assert (result.exit_code, result.stdout) == (2, "")
     told = "cannot read or write a file (No space left on device): check the path and the room on its disk"

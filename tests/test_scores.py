@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentic_vision.evaluation.scores import Outcome, score, wilson
+from agentic_vision.evaluation.outcomes import Outcome, Trouble
+from agentic_vision.evaluation.scores import score
 from agentic_vision.matching import normalised
 from agentic_vision.messages import (
     Failure,
@@ -51,12 +52,12 @@ def outcome(*steps: Turn | Observation, **changes: Any) -> Outcome:
         "strategy": "agent",
         "kind": "fine",
         "scene": None,
-        "reference": "7",
+        "asked": "digest",
+        "references": ("7",),
         "answer": "7",
-        "correct": True,
+        "score": 1.0,
         "forced": False,
         "evidence": EVIDENCE,
-        "seconds": 0.5,
         "trajectory": trajectory,
     }
     return Outcome(**{**given, **changes})
@@ -81,16 +82,8 @@ def test_numbers_and_missing_answers_do_not_match_by_goodwill(answer: str | None
     assert normalised(answer) != normalised(reference)
 
 
-def test_wilson_intervals_are_those_of_the_textbook() -> None:
-    # Newcombe, Statistics in Medicine 1998, table I, method 3 (score, no continuity correction).
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert wilson(29, 29) == pytest.approx((0.8830, 1.0), abs=1e-4)
-    assert wilson(0, 0) is None
-
-
 def test_accuracy_is_told_apart_by_kind() -> None:
-    scores = score([outcome(kind="coarse"), outcome(kind="fine", correct=False), outcome(kind=None)])
+    scores = score([outcome(kind="coarse"), outcome(kind="fine", score=0.0), outcome(kind=None)])
     assert (scores.n, scores.accuracy, scores.accuracy_coarse, scores.accuracy_fine) == (3, 2 / 3, 1.0, 0.0)
 
 
@@ -98,6 +91,27 @@ def test_figures_without_anything_to_count_are_none_not_zero() -> None:
     scores = score([outcome(kind="coarse")])
     assert (scores.accuracy_fine, scores.malformed, scores.box_covers_evidence) == (None, None, None)
     assert score([]).accuracy is None
+
+
+def test_what_is_in_trouble_counts_in_no_accuracy_and_what_failed_in_no_figure_at_all() -> None:
+    failed = outcome(score=None, trouble=Trouble.POLICY_FAILED, spent=90)
+    judged = outcome(score=None, trouble=Trouble.NO_VERDICT, spent=50)
+    scores = score([outcome(), failed, judged, outcome(score=0.0), outcome(score=None, trouble=Trouble.BAD_ROW)])
+    assert (scores.n, scores.accuracy) == (5, 0.5)
+    assert scores.trouble == {Trouble.POLICY_FAILED: 1, Trouble.NO_VERDICT: 1, Trouble.BAD_ROW: 1}
+    assert scores.visual_tokens_ratio == pytest.approx((25 + 50 + 25) / 300)
+
+
+def test_pruned_views_cost_what_the_layers_worked_on() -> None:
+    assert score([outcome(processed=0.5), outcome()]).visual_tokens_ratio == pytest.approx((12.5 + 25) / 200)
+
+
+def test_scenes_have_figures_of_their_own() -> None:
+    scores = score([outcome(*zoom(1, None), scene="maps"), outcome(scene="maps", score=0.0), outcome(scene="cards")])
+    assert {name: (scene.n, scene.accuracy, scene.call_ratio) for name, scene in scores.scenes.items()} == {
+        "cards": (1, 1, 0),
+        "maps": (2, 0.5, 0.5),
+    }
 
 
 def test_visual_tokens_are_summed_before_they_are_divided() -> None:
@@ -141,5 +155,5 @@ def test_a_malformed_call_is_one_that_no_tool_could_have_understood() -> None:
 
 
 def test_an_end_without_an_answer_is_counted() -> None:
-    ended = outcome(stop=StopReason.TURN_LIMIT, answer=None, correct=False)
+    ended = outcome(stop=StopReason.TURN_LIMIT, answer=None, score=0.0)
     assert score([outcome(), ended]).no_answer == 0.5

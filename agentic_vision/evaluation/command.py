@@ -1,4 +1,4 @@
-"""`agentic-vision eval` and `agentic-vision report`."""
+"""`agentic-vision eval`, `agentic-vision report` and `agentic-vision judge`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from ..judge import Judge
     from ..rows import Fault
 
 evaluate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 report = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+judge = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ScoringOption = Annotated[str, typer.Option(metavar="RULE", help="exact, numeric, relaxed, anls, choice or vqa.")]
+JudgeOption = Annotated[str | None, typer.Option(metavar="MODEL", help="Score by this model instead of a rule.")]
+JudgeUrlOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="The judge's endpoint; its key is OPENAI_API_KEY.")
+]
 USUAL = "glance,full,agent"
 IMAGES = "images"  # of rows that hold images instead of naming files
 
@@ -44,13 +51,9 @@ def run(
             "+visiondrop:0.36 or +todre:0.36; or module:function. Repeat it, or separate by commas.",
         ),
     ] = None,
-    scoring: Annotated[
-        str, typer.Option(metavar="RULE", help="exact, numeric, relaxed, anls, choice or vqa.")
-    ] = "exact",
-    judge: Annotated[str | None, typer.Option(metavar="MODEL", help="Score by this model instead of a rule.")] = None,
-    judge_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="The judge's endpoint; its key is OPENAI_API_KEY.")
-    ] = None,
+    scoring: ScoringOption = "exact",
+    judge: JudgeOption = None,
+    judge_url: JudgeUrlOption = None,
     replies: Annotated[
         Path | None,
         typer.Option(metavar="FILE.sqlite", help="Keep what the policy says, and do not ask it the same again."),
@@ -77,8 +80,6 @@ def run(
         return
     if data is None or out is None:
         raise ConfigError("give the rows and where the outcomes go: agentic-vision eval rows.jsonl --out results")
-    from ..judge import Judge
-    from ..judge_cache import shared_cache
     from ..loading import load_rows
     from ..policies.chosen import policy_of
     from . import evaluate as evaluation
@@ -86,7 +87,7 @@ def run(
     from .printed import show_summary
 
     faults: list[Fault] = []
-    rows = load_rows(data, out / IMAGES, faults=faults)[:limit]
+    rows = load_rows(data, out / IMAGES, faults=faults, limit=limit)
     names = [name.strip() for given in strategy or [USUAL] for name in given.split(",")]
     with _progress(hidden=as_json) as progress:
         summary = evaluation(
@@ -95,7 +96,7 @@ def run(
             names,
             out,
             name=f"{policy} at {base_url}" if base_url else identity(policy),
-            scoring=Judge(judge, base_url=judge_url, cache=shared_cache()) if judge else scoring,
+            scoring=_judge(judge, judge_url) if judge else scoring,
             replies=replies,
             tools=tool_names(tools),
             max_turns=max_turns,
@@ -142,6 +143,38 @@ def page(
         _print_json({**summary, "planned": found.planned.model_dump(mode="json"), "page": str(path)})
     else:
         typer.echo(f"{planned_text(found.planned)}\nWritten to {path}")
+
+
+@judge.command()
+def measure(
+    scoring: ScoringOption = "exact",
+    judge: JudgeOption = None,
+    judge_url: JudgeUrlOption = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The answers of an evaluation by exact match, in place of the hard pairs."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a judge, or a rule: does it agree with people on answers that are hard to judge?"""
+    from .judged import answered_pairs, hard_pairs, judged
+    from .printed import show_judged
+    from .scoring import scorer
+
+    pairs = answered_pairs(answers) if answers else hard_pairs()
+    with _progress(hidden=as_json) as progress:
+        found = judged(scorer(_judge(judge, judge_url) if judge else scoring), pairs, progress)
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        show_judged(found)
+
+
+def _judge(model: str, url: str | None) -> Judge:
+    from ..judge import Judge
+    from ..judge_cache import shared_cache
+
+    return Judge(model, base_url=url, cache=shared_cache())
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:

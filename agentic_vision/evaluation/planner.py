@@ -40,14 +40,14 @@ class Law(BaseModel):
 
     def accuracy(self, tokens: float) -> float:
         """At a share of the visual tokens, kept between 0 and 1."""
-        return min(1.0, max(0.0, 1 - self.a * tokens**-self.b - self.d))
+        return min(1.0, max(0.0, 1 - self.a * math.pow(tokens, -self.b) - self.d))
 
     def tokens(self, accuracy: float) -> float | None:
         """The share of the visual tokens that an accuracy takes; None where none does, full resolution included."""
         left = 1 - accuracy - self.d
         if left <= 0 or (self.b == 0 and self.a > left):
             return None
-        share = (self.a / left) ** (1 / self.b) if self.b else 0.0
+        share = math.pow(self.a / left, 1 / self.b) if self.b else 0.0
         return share if share <= 1 else None
 
 

@@ -10,10 +10,12 @@ from rich.text import Text
 
 from ..cli_output import plain, printer
 from .compare import Change, Compared
+from .judged import Judged
 from .paired import Paired
 from .statistics import Interval
 from .summary import Summary
 
+MOST = 12  # disagreements that are shown
 LOW, HIGH = 0.05, 0.001  # p below these gets one mark, two marks
 
 
@@ -55,6 +57,31 @@ def show_compared(found: Mapping[str, Compared], first: Path, second: Path) -> N
     console.print(Text(f"\n{said} (McNemar's exact test, Holm's adjustment for {len(found)})"))
 
 
+def show_judged(found: Judged) -> None:
+    """How a scorer agrees with people, by what makes a pair hard, and where it does not."""
+    console = printer()
+    table = _table(f"{plain(found.scorer)} against people, in %, with 95 % intervals")
+    table.add_column("kind", style="bold", no_wrap=True)
+    for column in ("pairs", "agreed", "too kind", "too strict", "no verdict"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for kind, agreement in [*found.kinds.items(), ("all", found.all)]:
+        counts = (agreement.too_kind, agreement.too_strict, agreement.no_verdict)
+        table.add_row(
+            kind,
+            f"{agreement.n:,}",
+            percent(agreement.agreed / agreement.n if agreement.n else None, agreement.interval),
+            *(f"{count:,}" for count in counts),
+        )
+    console.print(table)
+    console.print()
+    for pair, says in found.disagreements[:MOST]:
+        said = "no verdict" if says is None else "right" if says else "wrong"
+        asked = f"{pair.kind}: {pair.question} {pair.reference!r}, predicted {pair.prediction!r}"
+        console.print(Text(f"{plain(asked)}: says {said}"))
+    if len(found.disagreements) > MOST:
+        console.print(Text(f"and {len(found.disagreements) - MOST:,} more: --json has all"))
+
+
 def troubles(summary: Summary) -> list[str]:
     """What has no score, a line each; none where all is well."""
     lines = [
@@ -64,7 +91,10 @@ def troubles(summary: Summary) -> list[str]:
     ]
     if summary.faults:
         first = summary.faults[0]
-        lines.append(f"{len(summary.faults):,} rows of the data could not be read, the first: {plain(first.reason)}")
+        lines.append(
+            f"rows of the data that cannot be used: {len(summary.faults):,}, the first in line {first.line} "
+            f"({plain(first.reason)})"
+        )
     return lines
 
 

@@ -81,7 +81,7 @@ def evaluate(
         **options,
         "seed": seed,
     }
-    memory = Replies(replies) if replies is not None else None
+    memory = Replies(Path(replies)) if replies is not None else None
     try:
         asking = Asking(policy, scores, name, memory, glance, seed, options, tools)
         with opened(Path(out), settings) as folder:
