@@ -108,9 +108,7 @@ class Decoder:
         self._next = self._next + 1
         self._sample(self.rows, logits)
 
-    def _read(
-        self, sessions: Sequence[Session], chunks: Sequence[Chunk]
-    ) -> tuple[Held, torch.Tensor, torch.Tensor]:
+    def _read(self, sessions: Sequence[Session], chunks: Sequence[Chunk]) -> tuple[Held, torch.Tensor, torch.Tensor]:
         """Run what is new in several conversations: gives their caches, next positions and last logits."""
         device, size = self._device, len(chunks)
         held = Held.together([self._take(session) for session in sessions])
