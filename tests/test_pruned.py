@@ -26,6 +26,7 @@ transformers: Any = pytest.importorskip("transformers")
 
 from agentic_vision.policies.pruned.encoder_attention import EncoderAttention  # noqa: E402
 from agentic_vision.policies.pruned.fastv import FastV  # noqa: E402
+from agentic_vision.policies.pruned.layer_attention import LayerAttention  # noqa: E402
 from agentic_vision.policies.pruned.stream import Stream  # noqa: E402
 from agentic_vision.policies.pruned.todre import ToDRE, diverse, is_relevant  # noqa: E402
 from agentic_vision.policies.pruned.visiondrop import VisionDrop, choose  # noqa: E402
@@ -126,8 +127,10 @@ def test_a_second_turn_prunes_only_its_own_images(plain: TransformersPolicy) -> 
     pruned.forget("more")
 
 
-def whole_run(plain: TransformersPolicy) -> tuple[Any, list[int], Any]:
-    """Keys of all layers, ids, and attentions of the plain model's first pass over TWO_VIEWS, from transformers."""
+def whole_run(plain: TransformersPolicy) -> tuple[list[Any], list[int], Any]:
+    """What transformers says of the plain model's first pass over TWO_VIEWS: keys of all layers, ids, and its output
+    with attentions and hidden states.
+    """
     encoder, model = plain._turns.encoder, plain.model
     chunk = encoder.encode(encoder.pieces(Conversation(id="", messages=TWO_VIEWS)), {})
     ids = torch.tensor([chunk.ids])
@@ -140,16 +143,17 @@ def whole_run(plain: TransformersPolicy) -> tuple[Any, list[int], Any]:
                 pixel_values=chunk.images[0],
                 image_grid_thw=chunk.images[1],
                 output_attentions=True,
+                output_hidden_states=True,
                 use_cache=True,
             )
     finally:
         model.set_attn_implementation("sdpa")
-    return [layer.keys for layer in out.past_key_values.layers], chunk.ids, out.attentions
+    return [layer.keys for layer in out.past_key_values.layers], chunk.ids, out
 
 
 def test_fastv_keeps_what_the_last_token_attended_to_where_it_was(plain: TransformersPolicy) -> None:
-    keys, ids, attentions = whole_run(plain)
-    attended = attentions[1][0].mean(dim=0)[-1]
+    keys, ids, out = whole_run(plain)
+    attended = out.attentions[1][0].mean(dim=0)[-1]
     kept = [index for index, token in enumerate(ids) if token != plain.model.config.image_token_id]
     start = 0
     for view in (GLANCE, CROP):
@@ -211,6 +215,19 @@ def test_batched_answers_are_the_single_ones(plain: TransformersPolicy, method: 
     with watching(pruned) as watch:
         assert both_turns(together=True) == alone
     assert max(len(logits) for logits in watch.logits) == len(history)
+
+
+def test_a_layer_s_attention_is_its_own(plain: TransformersPolicy) -> None:
+    keys, ids, out = whole_run(plain)
+    encoder, text = plain._turns.encoder, plain.model.model.language_model
+    chunk = encoder.encode(encoder.pieces(Conversation(id="", messages=TWO_VIEWS)), {})
+    hidden, mask = out.hidden_states[3], torch.ones(1, len(ids), dtype=torch.bool)
+    with torch.inference_mode():
+        rotary = text.rotary_emb(hidden, plain._turns.decoder._positions(chunk)[:, None])
+        attention = LayerAttention(text.layers[3], hidden, rotary, keys[3], mask)
+        expected = out.attentions[3].mean(dim=1)
+        assert torch.allclose(attention.weights(), expected, atol=1e-5)
+        assert torch.allclose(attention.weights(last=2), expected[:, -2:], atol=1e-5)
 
 
 def test_the_encoder_s_attention_is_its_own(plain: TransformersPolicy) -> None:
@@ -327,6 +344,8 @@ def test_wrong_use_is_told_with_the_mend(embedded: EmbeddedPolicy, tmp_path: Pat
     for method in (FastV(layer=5), FastV(layer=0), VisionDrop(layers=(1, 5)), ToDRE(layer=9)):
         with pytest.raises(ConfigError, match="give a layer from 1 to 4"):
             PrunedPolicy.of(embedded, method, kept=1.0)
+    with pytest.raises(ConfigError, match="give one of fastv"):
+        PrunedPolicy.load(tmp_path / "nowhere", "slowv", kept=0.5)
     with pytest.raises(ConfigError, match="no checkpoint folder"):
         PrunedPolicy.load(tmp_path / "nowhere", "fastv", kept=0.5)
     other = embedded.model.config.text_config.to_dict()

@@ -63,7 +63,7 @@ class TransformersPolicy:
         encoder = encoder_for(weights.tokenizer, weights.image_processor, model.config)
         decoder = decoder_for(model, weights.tokenizer, encoder, self._network(model))
         self.weights = weights
-        self.options: dict[str, Any] = {
+        self.options: dict[str, Any] = {  # with which another policy can be made of the same weights
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "max_batch": max_batch,

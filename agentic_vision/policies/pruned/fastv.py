@@ -1,8 +1,8 @@
 """FastV: after layer K the model reads only the visual tokens that were attended to most.
 
-Chen et al., "An Image is Worth 1/2 Tokens After Layer 2", ECCV 2024, arXiv 2403.06764, section 4.1: the criterion is
-the attention that a token receives in layer K, averaged over the heads; the lowest R% are dropped from layer K + 1
-on. K = 2 in most of the paper; `kept` is 1 - R.
+Chen et al., "An Image is Worth 1/2 Tokens After Layer 2", ECCV 2024, arXiv 2403.06764, section 4.1: the criterion
+phi_attn is the attention that a token receives in layer K, averaged over the heads; the lowest R% are dropped from
+layer K + 1 on. K = 2 in most of the paper; `kept` is 1 - R.
 
 The paper averages over "all other tokens" that attend; the authors' code, which its figures come from, takes the
 last token of the prompt only. So do we: it is the one that has read the question, and one row of weights is cheap.

@@ -60,8 +60,9 @@ class PrunedPolicy(TransformersPolicy):
         """Load a checkpoint folder or a hub name. `method` and `kept` as in `of`; `options` and errors as in
         `TransformersPolicy.load`.
         """
-        _checked_share(kept)  # before the weights are loaded, which takes long
-        return cls.of(TransformersPolicy.load(name_or_path, **options), _method(method), kept=kept)
+        _checked_share(kept)  # before torch is imported and the weights are loaded, which takes long
+        _checked_method(method)
+        return cls.of(TransformersPolicy.load(name_or_path, **options), method, kept=kept)
 
     @property
     def processed_share(self) -> float:
@@ -88,11 +89,15 @@ def _checked_share(kept: float) -> float:
     return kept
 
 
+def _checked_method(method: str | Method) -> None:
+    if isinstance(method, str) and method not in METHODS:
+        raise ConfigError(f"there is no pruning method {method!r}: give one of {', '.join(METHODS)}")
+
+
 def _method(method: str | Method) -> Method:
+    _checked_method(method)
     if not isinstance(method, str):
         return method
-    if method not in METHODS:
-        raise ConfigError(f"there is no pruning method {method!r}: give one of {', '.join(METHODS)}")
     from .fastv import FastV
     from .todre import ToDRE
     from .visiondrop import VisionDrop

@@ -4,7 +4,7 @@ Xu et al., "Rethinking Visual Token Reduction in LVLMs under Cross-modal Misalig
 What is the paper's (method section, and its released code where the paper is silent):
 - A token's score is the attention that it gets from the image's tokens, averaged over these and the heads; text has
   no say. In an encoder without a [CLS] token, as ours are, the score is that same average.
-- Pruning ends five stages less the last one: after the encoder, and after 1/4, 1/2 and 3/4 of the language layers.
+- Tokens are dropped after the encoder, and after 1/4, 1/2 and 3/4 of the language layers.
 - The first stage keeps 1.5 times the target. The released example for 32 tokens is 48, 35, 26, 19: each stage keeps
   the same part of what the stage before kept, and the mean over the layers is the target. So it is here: `kept` is
   that mean.
