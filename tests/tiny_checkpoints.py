@@ -72,17 +72,19 @@ def make(
     architecture: Architecture,
     *,
     seed: int = 0,
+    layers: int = 2,
     template: Literal["tokenizer_config.json", "chat_template.jinja", "chat_template.json"] = "tokenizer_config.json",
 ) -> Path:
     """Write a checkpoint to `folder` (made if need be), its chat template in the file named; gives the folder
     back.
 
-    28 x 28 pixels are a visual token (Qwen3-VL: 32 x 32), at least 4 and at most 64 to an image.
+    `layers`: of the language model. 28 x 28 pixels are a visual token (Qwen3-VL: 32 x 32), at least 4 and at most 64
+    to an image.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(folder, QWEN3_TEMPLATE if architecture == "qwen3_vl" else QWEN2_TEMPLATE, template)
     _write_processor(folder, architecture)
-    _write_model(folder, architecture, seed)
+    _write_model(folder, architecture, seed, layers)
     return folder
 
 
@@ -136,7 +138,7 @@ def _write_processor(folder: Path, architecture: Architecture) -> None:
     _write_json(folder / "preprocessor_config.json", config)
 
 
-def _write_model(folder: Path, architecture: Architecture, seed: int) -> None:
+def _write_model(folder: Path, architecture: Architecture, seed: int, layers: int) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -145,7 +147,7 @@ def _write_model(folder: Path, architecture: Architecture, seed: int) -> None:
         "vocab_size": len(vocabulary) + 4,  # some rows belong to no token, as in the real ones
         "hidden_size": 32,
         "intermediate_size": 48,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,

@@ -1,13 +1,15 @@
 """How are the KV caches of several conversations put into one batch, and taken out of it again?
 
 A cache is, for every layer, a pair of keys and values: rows x heads x columns x head size. A mask (rows x
-columns) says which columns of a row are its own; the rest is padding.
+columns) says which columns of a row are its own; the rest is padding. Where visual tokens are pruned between
+layers, later layers hold fewer columns: each stretch of layers has a mask of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
@@ -60,6 +62,55 @@ def as_cache(layers: Layers) -> Cache:
 def as_layers(cache: Any) -> Layers:
     """The pairs of a cache, as far as it has grown."""
     return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+@dataclass(eq=False)
+class Held:
+    """The caches of a batch. Layers from `starts[i]` up to the next start hold the columns of `masks[i]`."""
+
+    cache: Cache
+    masks: list[torch.Tensor]
+    starts: tuple[int, ...]
+
+    @classmethod
+    def nothing(cls, starts: tuple[int, ...], device: torch.device) -> Self:
+        """No rows."""
+        return cls(as_cache([]), [torch.ones(0, 0, dtype=torch.bool, device=device) for _ in starts], starts)
+
+    @classmethod
+    def alone(cls, layers: Layers, starts: tuple[int, ...], device: torch.device) -> Self:
+        """One row, all of whose columns are its own. Without layers, it has no columns yet."""
+        columns = [layers[start][0].shape[2] if layers else 0 for start in starts]
+        return cls(as_cache(layers), [torch.ones(1, c, dtype=torch.bool, device=device) for c in columns], starts)
+
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """One batch of several, in their order."""
+        return cls._of([merge(same) for same in zip(*(part._stretches() for part in parts), strict=True)], parts[0])
+
+    def select(self, rows: torch.Tensor) -> Self:
+        """Some rows, by index. It copies: no column that is padding in all of them comes along."""
+        return self._of([select(*stretch, rows) for stretch in self._stretches()], self)
+
+    @property
+    def layers(self) -> Layers:
+        """The pairs of all layers."""
+        return as_layers(self.cache)
+
+    def grow(self, stretch: int, new: torch.Tensor) -> torch.Tensor:
+        """The mask of a stretch, with columns for the `new` (rows x width) that its layers are about to hold."""
+        self.masks[stretch] = torch.cat([self.masks[stretch], new], dim=1)
+        return self.masks[stretch]
+
+    @classmethod
+    def _of(cls, stretches: Sequence[tuple[Layers, torch.Tensor]], like: Self) -> Self:
+        layers = [pair for part, _ in stretches for pair in part]
+        return cls(as_cache(layers), [mask for _, mask in stretches], like.starts)
+
+    def _stretches(self) -> list[tuple[Layers, torch.Tensor]]:
+        layers = self.layers
+        ends = (*self.starts[1:], len(layers))
+        return [(layers[a:b], mask) for a, b, mask in zip(self.starts, ends, self.masks, strict=True)]
 
 
 def select(layers: Layers, mask: torch.Tensor, rows: torch.Tensor) -> tuple[Layers, torch.Tensor]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache
 
-from .caches import Layers, as_cache, as_layers, merge, select
+from .caches import Held
 from .encoding import Chunk, Encoder
+from .network import Network, New, WholeModel
 from .sessions import Session
 
 
@@ -51,9 +51,20 @@ class Row:
 class Decoder:
     """A batch of rows on one model. Use it from one thread, under `torch.inference_mode()`."""
 
-    def __init__(self, model: Any, *, stop_ids: Collection[int], forbidden_ids: Collection[int], tokens: int) -> None:
-        """`forbidden_ids` are never sampled, nor are ids from `tokens` on: the tokenizer has none."""
+    def __init__(
+        self,
+        model: Any,
+        *,
+        stop_ids: Collection[int],
+        forbidden_ids: Collection[int],
+        tokens: int,
+        network: Network | None = None,
+    ) -> None:
+        """`forbidden_ids` are never sampled, nor are ids from `tokens` on: the tokenizer has none. `network`: how
+        tokens go through the model; None runs it whole.
+        """
         self._model = model
+        self._network: Network = network or WholeModel(model)
         self._device: torch.device = model.device
         self._stop = frozenset(stop_ids)
         vocabulary = model.config.get_text_config().vocab_size
@@ -64,8 +75,7 @@ class Decoder:
     def clear(self) -> None:
         """Give up all rows."""
         self.rows: list[Row] = []
-        self._cache: Any = as_cache([])
-        self._mask = torch.ones(0, 0, dtype=torch.bool, device=self._device)  # rows x columns: no padding
+        self._held = Held.nothing(self._network.starts, self._device)
         self._next = torch.zeros(0, dtype=torch.long, device=self._device)  # rows: the next rotary position
 
     def stops(self, token: int) -> bool:
@@ -79,35 +89,29 @@ class Decoder:
         Raises what torch raises; the running rows are then as they were, and the new ones have lost their
         caches.
         """
-        cache, mask, following, logits = self._read([row.session for row in rows], [row.chunk for row in rows])
+        held, following, logits = self._read([row.session for row in rows], [row.chunk for row in rows])
         self._sample(rows, logits)
-        if self.rows:
-            layers, mask = merge([(as_layers(self._cache), self._mask), (as_layers(cache), mask)])
-            cache = as_cache(layers)
-        self._cache, self._mask = cache, mask
+        self._held = Held.together([self._held, held]) if self.rows else held
         self._next = torch.cat([self._next, following.to(self._device)])
         self.rows += rows
 
     def prefill(self, chunk: Chunk) -> Session:
         """A new session that holds `chunk` and has sampled nothing: what several rows begin with is read once."""
-        cache, _, following, _ = self._read([Session()], [chunk])
-        return Session(keys_values=as_layers(cache), next_position=int(following[0]))
+        held, following, _ = self._read([Session()], [chunk])
+        return Session(keys_values=held.layers, length=len(chunk.ids), next_position=int(following[0]))
 
     def step(self) -> None:
         """Every row samples one more token. None may be done."""
         ids = torch.tensor([[row.sampled[-1]] for row in self.rows], device=self._device)
         positions = self._next[None, :, None].expand(3, -1, -1)
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
-        logits = self._forward(ids, positions, self._mask, self._cache)
+        logits = self._network(New(ids, torch.ones_like(ids, dtype=torch.bool), positions), self._held)
         self._next = self._next + 1
         self._sample(self.rows, logits)
 
-    def _read(
-        self, sessions: Sequence[Session], chunks: Sequence[Chunk]
-    ) -> tuple[Cache, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Run what is new in several conversations: gives their cache, its mask, next positions and last logits."""
+    def _read(self, sessions: Sequence[Session], chunks: Sequence[Chunk]) -> tuple[Held, torch.Tensor, torch.Tensor]:
+        """Run what is new in several conversations: gives their caches, next positions and last logits."""
         device, size = self._device, len(chunks)
-        layers, mask = merge([_take(session, device) for session in sessions])
+        held = Held.together([self._take(session) for session in sessions])
         width = max(len(chunk.ids) for chunk in chunks)
         ids = torch.zeros(size, width, dtype=torch.long)
         new = torch.zeros(size, width, dtype=torch.bool)
@@ -119,29 +123,33 @@ class Decoder:
             new[index, start:] = True
             positions[:, index, start:] = self._positions(chunk) + session.next_position
             following[index] = positions[:, index].max() + 1
-        cache, mask = as_cache(layers), torch.cat([mask, new.to(device)], dim=1)
-        vision = {}
+        pixels = grids = None
         if images := [chunk.images for chunk in chunks if chunk.images is not None]:
             # In the order of the rows, as their placeholders are.
-            vision["pixel_values"] = torch.cat([pixels for pixels, _ in images]).to(device)
-            vision["image_grid_thw"] = torch.cat([grids for _, grids in images]).to(device)
-        logits = self._forward(ids.to(device), positions.to(device), mask, cache, **vision)
-        return cache, mask, following, logits
+            pixels = torch.cat([pixels for pixels, _ in images]).to(device)
+            grids = torch.cat([grids for _, grids in images]).to(device)
+        tokens = New(ids.to(device), new.to(device), positions.to(device), pixels, grids)
+        return held, following, self._network(tokens, held)
+
+    def _take(self, session: Session) -> Held:
+        """A session's cache, which the batch owns from now on."""
+        layers, session.keys_values = session.keys_values or [], None
+        return Held.alone(layers, self._network.starts, self._device)
 
     def release(self, leaving: Sequence[Row]) -> None:
         """Let rows leave the batch, their caches going back to their sessions."""
-        layers, gone = as_layers(self._cache), {id(row) for row in leaving}
+        gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
         for index, row in enumerate(self.rows):
             if id(row) in gone:  # `select` copies: the batch's spare columns do not stay with the session
-                row.session.keys_values, _ = select(layers, self._mask, self._indices([index]))
+                row.session.keys_values = self._held.select(self._indices([index])).layers
+                row.session.length += len(row.chunk.ids) + len(row.sampled) - 1
                 row.session.next_position = int(self._next[index])
         if not kept:
             self.clear()
             return
         stay = self._indices(kept)
-        layers, self._mask = select(layers, self._mask, stay)
-        self._cache, self._next = as_cache(layers), self._next[stay]
+        self._held, self._next = self._held.select(stay), self._next[stay]
         self.rows = [self.rows[index] for index in kept]
 
     def _indices(self, rows: list[int]) -> torch.Tensor:
@@ -156,26 +164,6 @@ class Decoder:
         )
         found: torch.Tensor = positions[:, 0]
         return found
-
-    def _forward(
-        self,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        mask: torch.Tensor,
-        cache: Cache,
-        **vision: torch.Tensor,
-    ) -> torch.Tensor:
-        """Logits (rows x vocabulary, fp32) after the last of `ids` (rows x tokens); `cache` grows by them."""
-        logits: torch.Tensor = self._model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=None if bool(mask.all()) else mask,  # faster without, where nothing is padding
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **vision,
-        ).logits
-        return logits[:, -1].float()
 
     def _sample(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         every = logits
@@ -211,15 +199,14 @@ class Decoder:
             log_probs.append(value)
 
 
-def decoder_for(model: Any, tokenizer: Any, encoder: Encoder) -> Decoder:
+def decoder_for(model: Any, tokenizer: Any, encoder: Encoder, network: Network | None = None) -> Decoder:
     """The decoder of a checkpoint: it stops where the model or its chat template does."""
     known = model.generation_config.eos_token_id
     ends = {*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id, encoder.end_of_turn()}
-    return Decoder(model, stop_ids=ends - {None}, forbidden_ids=encoder.vision_ids, tokens=len(tokenizer))
-
-
-def _take(session: Session, device: torch.device) -> tuple[Layers, torch.Tensor]:
-    """A session's cache, which the batch owns from now on, and its mask."""
-    columns = session.length
-    layers, session.keys_values = session.keys_values or [], None
-    return layers, torch.ones(1, columns, dtype=torch.bool, device=device)
+    return Decoder(
+        model,
+        stop_ids=ends - {None},
+        forbidden_ids=encoder.vision_ids,
+        tokens=len(tokenizer),
+        network=network,
+    )

@@ -26,21 +26,18 @@ MOST_SESSIONS = 4096  # conversations that nobody ended with `forget`
 class Session:
     """One conversation: what its cache holds.
 
-    `keys_values`: a pair for every layer, each 1 x heads x length x head size; `next_position`: the rotary
-    position of the next token; `pending`: ids that were sampled, but not yet run through the model;
-    `replies`: a reply's text -> its ids.
+    `keys_values`: a pair for every layer, each 1 x heads x columns x head size; `length`: the tokens that were run
+    through the model, also those whose columns a pruning policy dropped; `next_position`: the rotary position of
+    the next token; `pending`: ids that were sampled, but not yet run through the model; `replies`: a reply's text
+    -> its ids.
     """
 
     pieces: tuple[Piece, ...] = ()
     keys_values: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+    length: int = 0
     next_position: int = 0
     pending: list[int] = field(default_factory=list)
     replies: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        """Tokens in the cache."""
-        return self.keys_values[0][0].shape[2] if self.keys_values else 0
 
     @property
     def size(self) -> int:
@@ -59,7 +56,7 @@ class Session:
 
     def clear(self) -> None:
         """Forget everything but the ids of the replies."""
-        self.pieces, self.keys_values, self.next_position, self.pending = (), None, 0, []
+        self.pieces, self.keys_values, self.length, self.next_position, self.pending = (), None, 0, 0, []
 
 
 class Sessions:

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ConfigError
 from ..policy import Conversation, PromptStyle, Reply
@@ -27,6 +27,7 @@ from ..visual_tokens import family as family_named
 if TYPE_CHECKING:
     import torch
 
+    from .network import Network
     from .weights import Weights
 
 OPENING, CLOSING = "<think>I must answer now.</think><answer>", "</answer>"
@@ -60,7 +61,16 @@ class TransformersPolicy:
             )
         model = weights.model
         encoder = encoder_for(weights.tokenizer, weights.image_processor, model.config)
-        decoder = decoder_for(model, weights.tokenizer, encoder)
+        decoder = decoder_for(model, weights.tokenizer, encoder, self._network(model))
+        self.weights = weights
+        self.options: dict[str, Any] = {  # with which another policy can be made of the same weights
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "max_batch": max_batch,
+            "cache_gib": cache_gib,
+            "family": family,
+            "style": style,
+        }
         self.model: torch.nn.Module = model
         self._family = family or weights.family
         self._style = style
@@ -158,6 +168,12 @@ class TransformersPolicy:
             yield whole
         finally:
             future.cancel()
+
+    def _network(self, model: Any) -> Network:
+        """How tokens go through the model: the door for policies that run it differently."""
+        from .network import WholeModel
+
+        return WholeModel(model)
 
     def forget(self, conversation_id: str) -> None:
         """Free the KV cache of a conversation that is over."""

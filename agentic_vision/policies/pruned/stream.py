@@ -1,0 +1,54 @@
+"""What is on its way through the layers? Hidden states, and where each comes from, until a method drops some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(eq=False)
+class Stream:
+    """The tokens of a batch on their way through the layers.
+
+    `hidden`: rows x width x size; `positions`: the rotary ones, 3 x rows x width; `mask`: rows x width, False where
+    a row is padded; `image`: rows x width, the number of the image that a visual token belongs to, -1 elsewhere;
+    `tokens`: of each image, before any was dropped; `deepstack`: what is still to be added to `hidden` after each
+    of the first layers, rows x width x size, zero where there is no image.
+    """
+
+    hidden: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    image: torch.Tensor
+    tokens: Sequence[int] = ()
+    deepstack: tuple[torch.Tensor, ...] = ()
+
+    def places(self, image: int) -> tuple[int, torch.Tensor]:
+        """The row of an image, and the columns of what is left of it, in order."""
+        rows, columns = (self.image == image).nonzero(as_tuple=True)
+        return int(rows[0]), columns
+
+    def merge(self, row: int, columns: torch.Tensor, mixing: torch.Tensor) -> None:
+        """Put mixtures of a row's tokens in their places: `mixing` (columns x columns) says of which and how much."""
+        for states in (self.hidden, *self.deepstack):
+            states[row, columns] = mixing.to(states.dtype) @ states[row, columns]
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """Drop all but the `kept` (rows x width), close ranks to the right, and pad on the left again.
+
+        What remains has the rotary positions that it had.
+        """
+        kept = kept & self.mask
+        width = int(kept.sum(dim=1).max())
+        order = kept.int().argsort(dim=1, stable=True)[:, -width:]  # what is kept comes last, in its old order
+        self.positions = self.positions.gather(2, order.expand(3, -1, -1))
+        self.mask, self.image = kept.gather(1, order), self.image.gather(1, order)
+        self.image = self.image.masked_fill(~self.mask, -1)
+        self.hidden = _taken(self.hidden, order)
+        self.deepstack = tuple(_taken(states, order) for states in self.deepstack)
+
+
+def _taken(states: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    return states.gather(1, order[:, :, None].expand(-1, -1, states.shape[2]))
