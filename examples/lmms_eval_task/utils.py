@@ -1,6 +1,6 @@
 """What lmms-eval cannot read from the columns of a row: its images, and whether an answer is right.
 
-For rows of your own, change `ROWS` here and `data_files` in the YAML, and `accuracy` where other words may be right too.
+For rows of your own, change `ROWS` here and `data_files` in the YAML, and `accuracy` where other words are right too.
 """
 
 from __future__ import annotations
