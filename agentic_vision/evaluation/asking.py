@@ -100,7 +100,7 @@ class Asking:
         """The agent that asks like this: rows differ in their scripts at most."""
         key = (how.tools, how.share, how.script is not None, how.pruning)
         if key not in self._agents:
-            policy, processed = self._pruned(how.pruning)
+            policy, processed = self.pruned(how.pruning)
             memory = scripts = None
             if self.replies is not None:
                 policy = memory = remembering(policy, self.replies, f"{self.name} {how.pruning or ''}")
@@ -116,13 +116,17 @@ class Asking:
             self._agents[key] = _Agent(agent, scripts, memory, processed)
         return self._agents[key]
 
-    def _pruned(self, pruning: Pruning | None) -> tuple[Policy, float]:
-        """The policy whose views are pruned like this, and the share of the tokens that it works on."""
+    def pruned(self, pruning: Pruning | None) -> tuple[Policy, float]:
+        """The policy whose views are pruned like this, and the share of the tokens that it works on.
+
+        Raises `ConfigError` where this policy cannot be.
+        """
         if pruning is None:
             return self.policy, 1.0
         if pruning not in self._policies:
             from ..policies.pruned import PrunedPolicy
 
-            policy = PrunedPolicy.of(self.policy, pruning.method, kept=pruning.kept)
+            weights: Any = self.policy  # whatever it is: those that cannot be pruned are told so
+            policy = PrunedPolicy.of(weights, pruning.method, kept=pruning.kept)
             self._policies[pruning] = policy, policy.processed_share
         return self._policies[pruning]

@@ -68,9 +68,8 @@ def evaluate(
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: give the questions to be asked at once, 1 or more")
     ways = [strategy(named, seed=seed) for named in dict.fromkeys(strategies)]
-    for row in rows:
-        for way in ways:
-            way.plan(row)  # what a row lacks is told before the first question
+    # What a row lacks, and what the policy cannot do, is told before the first question.
+    prunings = {way.plan(row).pruning for row in rows for way in ways}
     scores = scorer(scoring)
     options = {"max_turns": max_turns, "max_visual_tokens": max_visual_tokens}
     settings = {
@@ -84,6 +83,8 @@ def evaluate(
     memory = Replies(Path(replies)) if replies is not None else None
     try:
         asking = Asking(policy, scores, name, memory, glance, seed, options, tools)
+        for pruning in prunings:
+            asking.pruned(pruning)
         with opened(Path(out), settings) as folder:
             run = _Run(asking, folder, rows, ways, batch_size, progress)
             sync.run(run.all())
