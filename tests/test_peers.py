@@ -91,7 +91,7 @@ def test_every_peer_has_its_program_and_its_requirements(run: Any) -> None:
     [
         ("langchain", "langchain_openai", 6),
         ("langchain_core", "transformers", 6),
-        ("qwen_vl_utils", "qwen_vl_utils", 8),
+        ("qwen_vl_utils", "qwen_vl_utils", 2),
     ],
 )
 def test_the_real_thing_runs(name: str, module: str, rows: int, tmp_path: Path) -> None:

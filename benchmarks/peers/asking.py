@@ -8,6 +8,7 @@ region is cut out.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 
 from endpoint import endpoint
@@ -68,8 +69,11 @@ async def over_http(
     with endpoint("zoom_crop", {"bbox_2d": BOX}) as for_us, endpoint(tool, arguments) as for_them:
         agent = VisionAgent("qwen3-vl-8b", base_url=for_us.url, api_key="none", tools=["zoom_crop"])
 
+        numbers, file = count(), path.read_bytes()
+
         async def ours() -> None:
-            result = await agent.aask(path, QUESTION)
+            # Another picture each time, by the bytes after its end: else ours would remember how it encoded the last.
+            result = await agent.aask(file + next(numbers).to_bytes(4), QUESTION)
             assert result.answer == "7", result.trajectory.detail
             assert len(result.trajectory.calls) == 1
 
