@@ -1,20 +1,20 @@
 """qwen-vl-utils' image preparation and our views: the same pixels' worth of a large picture, from the file to RGB.
 
-Each sample is a process of its own: time is the processor's, memory the peak above what the process held when its
-imports were done (POSIX only). Their glance is `process_vision_info` with Qwen2.5-VL's min_pixels, and for max_pixels a
-quarter of what the full image takes; their crop is cut with Pillow, which is how Qwen's own cookbooks do it.
+Each sample is a process of its own, forked when all imports are done (POSIX only): time is the processor's, memory the
+peak above what the process held at first. Their glance is `process_vision_info` with Qwen2.5-VL's min_pixels, and for
+max_pixels a quarter of what the full image takes; their crop is cut with Pillow, as Qwen's own cookbooks do it.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ from pictures import photograph
 from PIL import Image
 
 from agentic_vision import Box, Source, View, family
+from agentic_vision.policies.torchvision_ops import declare_operators
+
+declare_operators()  # torchvision, which qwen-vl-utils imports, need not be built for this torch
+from qwen_vl_utils import process_vision_info  # noqa: E402
+
+Image.init()  # the plug-ins that read images: else the first look would pay for their import
 
 FAMILY = family("qwen2.5-vl")
 MIN_PIXELS = 4 * 28 * 28
@@ -49,8 +55,6 @@ def our_crop(source: Source) -> Image.Image:
 
 def prepared(image: str | Image.Image, max_pixels: int) -> Image.Image:
     """What qwen-vl-utils makes of an image in a message."""
-    from qwen_vl_utils import process_vision_info
-
     content = [{"type": "image", "image": image, "min_pixels": MIN_PIXELS, "max_pixels": max_pixels}]
     (made,), _ = process_vision_info([{"role": "user", "content": content}])
     assert isinstance(made, Image.Image)
@@ -96,12 +100,6 @@ WAYS: dict[str, dict[str, Looks]] = {
 
 def sample(look: str, way: str, path: Path) -> dict[str, Any]:
     """One look in this very process: milliseconds, bytes, and the sizes that came out."""
-    if way == "theirs":
-        from agentic_vision.policies.torchvision_ops import declare_operators  # imports torch, which ours does not need
-
-        declare_operators()  # torchvision, which qwen-vl-utils imports, need not be built for this torch
-        import qwen_vl_utils  # noqa: F401 (its import, torch's among it, is not what is measured)
-    Image.init()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
     images = WAYS[look][way](path)
@@ -111,14 +109,18 @@ def sample(look: str, way: str, path: Path) -> dict[str, Any]:
     return {"ms": taken, "bytes": peak, "sizes": [image.size for image in images]}
 
 
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function gives in a forked process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def compared(look: str, of: str, path: Path, repeats: int) -> list[Row]:
     """Both ways in turn, each time in a fresh process."""
     samples: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     for number in range(repeats):
         for way in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
-            command = [sys.executable, __file__, "--sample", look, way, str(path)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            samples[way].append(json.loads(done.stdout.splitlines()[-1]))
+            samples[way].append(apart(sample, look, way, path))
     sizes = {way: " and ".join("x".join(map(str, size)) for size in samples[way][0]["sizes"]) for way in samples}
     note = sizes["ours"] if sizes["ours"] == sizes["theirs"] else f"{sizes['ours']}; theirs {sizes['theirs']}"
 
@@ -134,11 +136,10 @@ def compared(look: str, of: str, path: Path, repeats: int) -> list[Row]:
 
 def measure(tiny: bool) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
-        # Made in a process of its own: a child's peak starts at what its parent holds.
         large, medium = Path(folder) / "large.jpg", Path(folder) / "medium.png"
         for path, size in ((large, LARGE), (medium, MEDIUM)):
             shape = TINY if tiny else size
-            subprocess.run([sys.executable, __file__, "--make", str(path), *map(str, shape)], check=True)
+            apart(photograph, path, shape)  # so that this process holds none of it
         looks = [
             ("glance", "48-megapixel JPEG", large),
             ("glance", "12-megapixel PNG", medium),
@@ -151,10 +152,4 @@ def measure(tiny: bool) -> Measured:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["--sample", look, way, path]:
-            print(json.dumps(sample(look, way, Path(path))))
-        case ["--make", path, width, height]:
-            photograph(Path(path), (int(width), int(height)))
-        case _:
-            main("qwen-vl-utils", measure)
+    main("qwen-vl-utils", measure)
