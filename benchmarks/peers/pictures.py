@@ -1,0 +1,17 @@
+"""The photograph that is asked about: some detail everywhere, so that decoding it costs what a photograph costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+
+def photograph(path: Path, size: tuple[int, int]) -> Path:
+    """Write a photograph of `size`, as JPEG (quality 90) or PNG by the ending of `path`, and give the path back."""
+    shapes = Image.merge(
+        "RGB", [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90)]
+    ).resize(size, Image.Resampling.BICUBIC)
+    noise = Image.effect_noise(size, 40).convert("RGB")
+    Image.blend(shapes, noise, 0.12).save(path, quality=90)
+    return path
