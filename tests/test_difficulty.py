@@ -12,8 +12,8 @@ from agentic_vision.cli import app
 from agentic_vision.errors import ConfigError, PolicyError
 from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.protocol import write
-from agentic_vision.rows import Row, read_rows
-from agentic_vision.training.data.difficulty import Measured, Verdict, chosen, measure, plot, summary
+from agentic_vision.rows import Row, Sufficient, read_rows
+from agentic_vision.training.data.difficulty import Measured, Verdict, chosen, confirmed, measure, plot, summary
 from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.visual_tokens import Family, family
 
@@ -103,6 +103,16 @@ def test_the_asked_share_of_calls() -> None:
         chosen(rows, measured, calls=2)
 
 
+def test_the_verdicts_are_held_against_what_the_rows_say() -> None:
+    def row(id: str, tool: str | None) -> Row:
+        return Row(id=id, images=("x.png",), question="q", answer="a", sufficient=Sufficient(tool=tool))
+
+    rows = [row("a", "zoom_crop"), row("b", "zoom_crop"), row("c", None), row("d", None)]
+    measured = [Measured("a", 4, 0, 4), Measured("b", 4, 0, 0), Measured("c", 4, 0, 4), Measured("d", 4, 4, 4)]
+    assert confirmed(rows, measured) == {"precision": 0.5, "recall": 0.5}
+    assert confirmed([one.model_copy(update={"sufficient": None}) for one in rows], measured) is None
+
+
 def test_the_picture(tmp_path: Path) -> None:
     path = plot([Measured("a", 4, 4, 4), Measured("b", 4, 0, 4)], tmp_path / "shares.png")
     assert path.read_bytes()[:4] == b"\x89PNG"
@@ -117,3 +127,4 @@ def test_the_command_on_the_embedded_policy(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "shares.png").is_file()
     kept = read_rows(tmp_path / "out")
     assert len(kept) == told["kept"]
+    assert set(told["confirmed"]) == {"precision", "recall"}

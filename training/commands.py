@@ -150,6 +150,9 @@ def difficulty(
     (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     picture = filter_.plot(measured, out / "shares.png", sure)
     found = {"rows": len(rows), "unusable": len(faults), "kept": len(kept), **filter_.summary(measured, sure)}
+    confirmed = filter_.confirmed(rows, measured, sure)
+    if confirmed is not None:
+        found["confirmed"] = confirmed
     if as_json:
         typer.echo(json.dumps({**found, "out": str(out / "rows.jsonl"), "png": str(picture)}))
     else:

@@ -143,6 +143,21 @@ def summary(measured: Sequence[Measured], sure: float = 0.75) -> dict[str, Any]:
     return {verdict.value: found[verdict] for verdict in Verdict}
 
 
+def confirmed(rows: Sequence[Row], measured: Sequence[Measured], sure: float = 0.75) -> dict[str, float] | None:
+    """How "needs a call" agrees with what the rows say is sufficient; None where they do not say, or none needs one.
+
+    `precision`: of the questions found to need a call, the share that does; `recall`: of those that do, the share that
+    was found. A question that full resolution does not answer either is not found.
+    """
+    verdicts = {one.id: one.verdict(sure) for one in measured}
+    truths = {row.id: row.sufficient.tool is not None for row in rows if row.sufficient is not None}
+    found = {id for id in truths if verdicts[id] is Verdict.NEEDS_CALL}
+    needing = {id for id, needs in truths.items() if needs}
+    if not found or not needing:
+        return None
+    return {"precision": len(found & needing) / len(found), "recall": len(found & needing) / len(needing)}
+
+
 def plot(measured: Sequence[Measured], path: Path, sure: float = 0.75) -> Path:
     """A PNG: how many questions of each verdict, and where they lie between glance and full resolution."""
     try:
