@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langgraph.types import Command
 
-from . import sync
+from . import history, sync
 from .checkpoints import for_async
 from .errors import ConfigError
 from .graph import STEPS, Loop, State
@@ -32,6 +32,7 @@ from .runs import Run, Runs, check_same
 from .source import ImageLike, Source
 from .tool import VisualTool
 from .toolbox import Toolbox
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -139,21 +140,33 @@ class VisionAgent:
         """`stream`, for async callers."""
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty: ask something about the image")
-        question = question.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be stored as JSON
+        question = whole(question)
+        with self._runs.alone(thread_id):
+            async with aclosing(self._answering(images, question, seed, thread_id, heard=text)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answering(
+        self, images: Images | None, question: str, seed: int | None, thread_id: str | None, *, heard: bool
+    ) -> AsyncGenerator[Event, None]:
+        """The question begun: in a new thread, or in one that has ended."""
         seed = self.seed if seed is None else seed
         state = dict((await self._snapshot(thread_id)).values) if thread_id is not None else {}
         if state.get("question"):
             if state.get("stop") is None:
                 raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
-            run, given = self._again(state, images, seed, heard=text)
+            run, given = self._again(state, images, seed, heard=heard)
             asked = [Asked(question=question).model_dump(mode="json")]
-            start: State | Command[str] = Command(update={**_ANEW, "steps": asked}, goto="think")
+            # Where nothing could be shown for the budget of the first question, this one begins with the glance.
+            seen = history.views(STEPS.validate_python(state["steps"]))
+            update = {**_ANEW, "steps": asked}
+            start: State | Command[str] = Command(update=update, goto="think" if seen else "glance")
             state |= {**_ANEW, "steps": [*state["steps"], *asked]}
         else:
             if images is None:
                 raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
             given = _listed(images)
-            run = Run(tuple(Source.open(image) for image in given), seed, heard=text)
+            run = Run(tuple(Source.open(image) for image in given), seed, heard=heard)
             start = {"id": thread_id or uuid.uuid4().hex, "question": question}
             state = {**start, "steps": []}
         async with aclosing(self._events(run, given, start, state)) as events:
@@ -171,6 +184,10 @@ class VisionAgent:
 
     async def aresume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """`resume`, for async callers."""
+        with self._runs.alone(thread_id):
+            return await self._resumed(thread_id, images, seed)
+
+    async def _resumed(self, thread_id: str, images: Images | None, seed: int | None) -> Result:
         snapshot = await self._snapshot(thread_id)
         state: dict[str, Any] = dict(snapshot.values)
         if not state.get("question"):
@@ -205,12 +222,7 @@ class VisionAgent:
             check_same(run.sources, records)
         return run, given
 
-    def batch(
-        self,
-        rows: Iterable[tuple[Images, str]],
-        *,
-        concurrency: int = 16,
-    ) -> list[Result]:
+    def batch(self, rows: Iterable[tuple[Images, str]], *, concurrency: int = 16) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
 
         A row that fails, for a broken image or because it is no such pair, is a result with the stop reason
@@ -218,12 +230,7 @@ class VisionAgent:
         """
         return sync.run(self.abatch(rows, concurrency=concurrency))
 
-    async def abatch(
-        self,
-        rows: Iterable[tuple[Images, str]],
-        *,
-        concurrency: int = 16,
-    ) -> list[Result]:
+    async def abatch(self, rows: Iterable[tuple[Images, str]], *, concurrency: int = 16) -> list[Result]:
         """`batch`, for async callers."""
         return await ask_many(self, rows, concurrency)
 

@@ -1,13 +1,16 @@
 """Requests to an OpenAI-compatible endpoint: which failures pass, how long to wait for that, whose client it is.
 
 Used by the judge and by the policy. What passes (a lost connection, a time-out, 408, 409, 429 and 5xx) is asked again,
-after what the endpoint's `Retry-After` says or else with exponential back-off, for as long as the caller's patience
+with exponential back-off and not before the endpoint's `Retry-After` is over, for as long as the caller's patience
 lasts. Everything else would fail again, and is not asked again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .errors import ConfigError
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -27,13 +31,54 @@ OVERLOADED = (429, 503)
 USED_UP = ("insufficient_quota", "billing_hard_limit_reached")  # sent as 429, but no waiting helps
 
 
+# What endpoints call a failure that comes without its HTTP status: in a stream, or as a body under status 200.
+_STATUS_OF = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "too_many_requests": 429,
+    "insufficient_quota": 429,
+    "overloaded": 503,
+    "overloaded_error": 503,
+    "service_unavailable": 503,
+    "server_error": 500,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "internalservererror": 500,
+    "api_error": 500,
+    "timeout": 408,
+}
+
+
 def passes(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     import openai
 
-    if isinstance(error, openai.APIStatusError):
-        return status_passes(error.status_code, code_of(error))
+    status = status_of(error)
+    if status is not None:
+        return status_passes(status, code_of(error))
+    if is_unsendable(error):
+        return False
     return isinstance(error, openai.APIConnectionError | BrokenStreamError) or _of_http(error)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of a refusal, or the one that it should have had; None for what is no refusal."""
+    import openai
+
+    if type(error) is openai.APIError:  # an event of a stream
+        return status_meant(error.code, error.type)
+    status = getattr(error, "status_code", None)  # of openai's errors, ours, and those of other providers' packages
+    return status if isinstance(status, int) and status >= 400 else None
+
+
+def status_meant(*names: object) -> int:
+    """The HTTP status that an endpoint's names for a failure stand for; 400 where they are not known."""
+    for name in map(str, names):
+        if len(name) == 3 and name.isdecimal() and name[0] in "45":
+            return int(name)
+        if name.lower() in _STATUS_OF:
+            return _STATUS_OF[name.lower()]
+    return 400
 
 
 def status_passes(status: int, code: str) -> bool:
@@ -43,6 +88,30 @@ def status_passes(status: int, code: str) -> bool:
 
 class BrokenStreamError(Exception):
     """A stream ended before its last event."""
+
+
+class RefusalInReplyError(Exception):
+    """An error that came in place of a reply, under the status of a success. `status_code`: the one it should have."""
+
+    def __init__(self, message: str, *names: object) -> None:
+        super().__init__(message)
+        self.status_code = status_meant(*names)
+        self.code = next((name for name in names if isinstance(name, str)), None)
+
+
+def checked(reply: T) -> T:
+    """A reply under the status of a success. Raises `RefusalInReplyError` where it holds nothing but an error."""
+    error = getattr(reply, "error", None)
+    if not error or getattr(reply, "choices", None):
+        return reply
+    if isinstance(error, dict):
+        raise RefusalInReplyError(str(error.get("message") or error), error.get("code"), error.get("type"))
+    raise RefusalInReplyError(str(error), error)
+
+
+def is_unsendable(error: BaseException) -> bool:
+    """Whether the request itself is against HTTP. The message may quote a header, and so the key: it is never told."""
+    return any(type(one).__name__ == "LocalProtocolError" for one in (error, error.__cause__))
 
 
 def _of_http(error: BaseException) -> bool:
@@ -66,6 +135,13 @@ def on_overload(heard: Callable[[], None]) -> Iterator[None]:
         _overload_heard.reset(token)
 
 
+def tell_of_overload() -> None:
+    """An endpoint has turned a request away because there are too many: tell whoever listens."""
+    heard = _overload_heard.get()
+    if heard is not None:
+        heard()
+
+
 async def attempts(patience: float) -> AsyncIterator[AttemptManager]:
     """tenacity's attempts: as many as fit into `patience` seconds. The last failure is raised as it was."""
     from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
@@ -75,13 +151,12 @@ async def attempts(patience: float) -> AsyncIterator[AttemptManager]:
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         told = retry_after(error) if error else None
-        return back_off(state) if told is None else told
+        return max(told or 0.0, back_off(state))  # not before, and never all at once
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        heard = _overload_heard.get()
-        if heard is not None and getattr(error, "status_code", None) in OVERLOADED:
-            heard()
+        if error is not None and status_of(error) in OVERLOADED:
+            tell_of_overload()
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(passes),
@@ -98,13 +173,14 @@ def retry_after(error: BaseException) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", {})
     try:
         if "retry-after-ms" in headers:
-            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
-        told = headers.get("retry-after", "")
-        if not told or told.strip().isdigit():
-            return float(told) if told else None
-        return max((parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds(), 0.0)
+            seconds = float(headers["retry-after-ms"]) / 1000
+        elif (told := headers.get("retry-after", "").strip()).isdecimal():
+            seconds = float(told)
+        else:
+            seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
     except (TypeError, ValueError):
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def code_of(error: BaseException) -> str:
@@ -119,24 +195,44 @@ def line(error: BaseException) -> str:
 
 
 def shortened(words: str) -> str:
-    """`words` on one line, cut where they go on for long."""
-    return " ".join(words.split())[:200]
+    """`words` on one line, cut where they go on for long, and without what cannot be stored."""
+    return whole(" ".join(words.split())[:200])
 
 
 def client(base_url: str | None, api_key: str | None, timeout: float) -> AsyncOpenAI:
-    """A client for this event loop that does not retry by itself. Raises `ConfigError` without a key."""
+    """A client for this event loop that does not retry by itself.
+
+    Raises `ConfigError` without a key, for a key that cannot be one, and for an address that is none.
+    """
     import openai
 
+    key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY")
+    if key is not None:
+        key = key.strip()  # a file that holds a secret ends in a line break
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                "the key for the endpoint holds line breaks or letters that no key has: pass api_key, or set "
+                "OPENAI_API_KEY, exactly as its provider shows it"
+            )
+    address = base_url if base_url is not None else os.environ.get("OPENAI_BASE_URL") or None
+    if address is not None and not address.lower().startswith(("http://", "https://")):
+        raise ConfigError(f"base_url={address!r} is no address: begin it with http:// or https://")
     try:
-        return openai.AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=0)
+        return openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
     except openai.OpenAIError as error:
         raise ConfigError(
             f"there is no key for the endpoint ({line(error)}): pass api_key or set OPENAI_API_KEY"
         ) from error
 
 
+_making = threading.Lock()
+
+
 class PerLoop(Generic[T]):
-    """One `T` for every event loop that asks: connections, locks and tasks cannot be shared between two."""
+    """One `T` for every event loop that asks: connections, locks and tasks cannot be shared between two.
+
+    Loops of several threads may ask at once.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -144,15 +240,17 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """That of the running loop, made if need be."""
-        self._made = {loop: own for loop, own in self._made.items() if not loop.is_closed()}
         loop = asyncio.get_running_loop()
-        if loop not in self._made:
-            self._made[loop] = self._make()
-        return self._made[loop]
+        with _making:
+            self._made = {other: own for other, own in self._made.items() if not other.is_closed()}
+            if loop not in self._made:
+                self._made[loop] = self._make()
+            return self._made[loop]
 
     def pop(self) -> T | None:
         """That of the running loop, which is forgotten."""
-        return self._made.pop(asyncio.get_running_loop(), None)
+        with _making:
+            return self._made.pop(asyncio.get_running_loop(), None)
 
     def __getstate__(self) -> dict[str, object]:
         return {"_make": self._make, "_made": {}}

@@ -33,6 +33,7 @@ from .protocol import parse
 from .runs import Run, Runs
 from .toolbox import Look, Toolbox
 from .view import View
+from .whole_text import WholePieces, whole
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -126,10 +127,11 @@ class Loop:
         if self._concluding is None:
             return turn
         again = await self._asked(state, run, steps, conclude=True)
-        if not isinstance(again, Turn) or again.answer is None:
+        if not isinstance(again, Turn):
             return turn
+        last = turn if again.answer is None else again
         fields = ("input_tokens", "cached_tokens", "output_tokens", "seconds", "requests")
-        return again.model_copy(update={field: getattr(turn, field) + getattr(again, field) for field in fields})
+        return last.model_copy(update={field: getattr(turn, field) + getattr(again, field) for field in fields})
 
     async def _asked(self, state: State, run: Run, steps: Sequence[Step], *, conclude: bool) -> Turn | State:
         """The policy's next turn, or how the question ends without it."""
@@ -141,15 +143,13 @@ class Loop:
             async with asyncio.timeout(self._left(run)) as limit:
                 reply = await self._reply(conversation, run, seed, conclude=conclude)
         except PolicyError as error:
-            return {"stop": stop_reason(error).value, "detail": str(error)}
+            return {"stop": stop_reason(error).value, "detail": whole(str(error))}
         except TimeoutError as error:
             if not limit.expired():
                 return {"stop": StopReason.POLICY_FAILED.value, "detail": f"the policy timed out: {error}"}
             return {"stop": StopReason.DEADLINE.value, "detail": self.limits.why(StopReason.DEADLINE)}
-        # Half of a surrogate pair, which some decoders let through, cannot be stored as JSON.
-        text = reply.text.encode("utf-8", "replace").decode()
         calls = sum(len(turn.calls) for turn in turns)
-        return parse(text, first_call=calls + 1, truncated=reply.truncated).model_copy(
+        return parse(reply.text, first_call=calls + 1, truncated=reply.truncated).model_copy(
             update={
                 "input_tokens": reply.input_tokens,
                 "cached_tokens": reply.cached_tokens,
@@ -163,12 +163,13 @@ class Loop:
             return await self._concluding.conclude(conversation, seed=seed)
         if not run.heard or not isinstance(self.policy, Streaming):
             return await self.policy.reply(conversation, seed=seed)
-        say = get_stream_writer()
+        say, in_pieces = get_stream_writer(), WholePieces()
         async with aclosing(self.policy.stream(conversation, seed=seed)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     return piece
-                say(piece)
+                if said := in_pieces(piece):
+                    say(said)
         raise PolicyError("the policy's stream ended without its reply")
 
     async def look(self, state: State) -> State:
@@ -214,7 +215,7 @@ class Loop:
             work.append(_repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run)))
             made.add(fingerprint)
         results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
-        spent = history.spent(steps)
+        spent = history.spent(history.current(steps))
         observations = []
         for result in results:
             observation = self._admitted(result, views, spent)

@@ -32,15 +32,20 @@ def views(steps: Sequence[Step]) -> list[View]:
 
 
 def spent(steps: Sequence[Step]) -> int:
-    """Visual tokens of all views that were shown."""
+    """Visual tokens of the views that were shown."""
     return sum(step.visual_tokens for step in steps if isinstance(step, Observation))
 
 
 def calls_made(steps: Sequence[Step], toolbox: Toolbox) -> set[tuple[str, str]]:
-    """Fingerprints of the calls that were answered; those that lacked time or budget may be repeated."""
-    made, shown, at_turn = set(), 0, 0
+    """Fingerprints of the calls that the latest question had answered; those that lacked time or budget may be
+    repeated. To another question the same call may bring something else.
+    """
+    made: set[tuple[str, str]] = set()
+    shown = at_turn = 0
     for step in steps:
-        if isinstance(step, Turn):
+        if isinstance(step, Asked):
+            made.clear()
+        elif isinstance(step, Turn):
             at_turn = shown
         elif isinstance(step, Observation):
             retry = step.failure and step.failure.kind in (FailureKind.TIME_LIMIT, FailureKind.OVER_BUDGET)

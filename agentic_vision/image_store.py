@@ -57,8 +57,11 @@ class ImageStore:
                     return Source(label, image=image.copy())
             case _:
                 head, _, pixels = data.partition(b"\n")
-                mode, width, height = json.loads(head)
-                return Source(label, image=Image.frombytes(mode, (width, height), pixels))
+                mode, width, height, *palette = json.loads(head)
+                raw = Image.frombytes(mode, (width, height), pixels)
+                if palette:
+                    raw.putpalette(palette)
+                return Source(label, image=raw)
 
     def _find(self, digest: str) -> Path | None:
         paths = (self._folder / f"{digest}.{kind}" for kind in ("file", "png", "raw"))
@@ -72,6 +75,8 @@ def _as_file(source: Source) -> tuple[str, bytes]:
     image, file = source.image, io.BytesIO()
     assert image is not None
     if image.mode not in _PNG:
-        return "raw", json.dumps([image.mode, *image.size]).encode() + b"\n" + image.tobytes()
+        return "raw", json.dumps(
+            [image.mode, *image.size, *(image.getpalette() or ())]
+        ).encode() + b"\n" + image.tobytes()
     image.save(file, "PNG")
     return "png", file.getvalue()

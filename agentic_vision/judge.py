@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .judge_cache import JudgeCache
 from .messages import Record
 from .verdict import read_verdict
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -106,7 +107,7 @@ class Judge:
         """
         several = [reference] if isinstance(reference, str) else list(reference)
         named = {"question": question, "reference": several[0] if len(several) == 1 else several}
-        asked = _storable(json.dumps({**named, "prediction": prediction}, ensure_ascii=False))
+        asked = whole(json.dumps({**named, "prediction": prediction}, ensure_ascii=False))
         settings = json.dumps([_SYSTEM, _AGAIN, self.model, self.request, asked], sort_keys=True, default=str)
         key = hashlib.sha256(settings.encode()).hexdigest()
         known = self.cache.get(key) if self.cache else None
@@ -203,9 +204,4 @@ def _text(done: Any) -> str:
     content = choice.message.content
     if content is not None and not isinstance(content, str):
         raise TypeError(f"the content is no text but {type(content).__name__}")
-    return "" if choice.finish_reason == "length" else _storable(content or "")
-
-
-def _storable(text: str) -> str:
-    """Half of a surrogate pair, which some decoders let through, can be neither sent nor stored."""
-    return text.encode("utf-8", "replace").decode()
+    return "" if choice.finish_reason == "length" else whole(content or "")

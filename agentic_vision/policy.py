@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .source import Source
 from .view import View
 from .visual_tokens import Family
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,7 +107,7 @@ class Reply(_Value):
     where the model's server does not tell them apart.
     """
 
-    text: str
+    text: Annotated[str, AfterValidator(whole)]
     input_tokens: int = 0
     cached_tokens: int = 0
     image_tokens: int | None = None

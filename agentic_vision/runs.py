@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .errors import ConfigError, ImageError
@@ -54,8 +55,26 @@ class Runs:
     def __init__(self, seed: int | None = None, images: ImageStore | None = None) -> None:
         self._seed = seed  # of those that nobody begins
         self._images = images
+        self._busy: dict[str, object] = {}  # threads with a question
         self._asked: dict[str, Run] = {}
         self._reopened: OrderedDict[str, Run] = OrderedDict()
+
+    @contextmanager
+    def alone(self, thread_id: str | None) -> Iterator[None]:
+        """The thread belongs to the block. Raises `ConfigError` where it does to another: one of two would be lost."""
+        if thread_id is None:
+            yield
+            return
+        mine = object()
+        if self._busy.setdefault(thread_id, mine) is not mine:
+            raise ConfigError(
+                f"the thread {thread_id!r} is being asked already: wait for that answer (or close its stream), or take "
+                "another thread_id"
+            )
+        try:
+            yield
+        finally:
+            del self._busy[thread_id]
 
     def begin(self, id: str, run: Run) -> None:
         """Hold `run` until `end`."""

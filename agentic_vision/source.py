@@ -26,6 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from agentic_vision.errors import ImageError
 from agentic_vision.stored_image import UPRIGHT, orientation, stored_corners, to_rgb
+from agentic_vision.whole_text import whole
 
 if TYPE_CHECKING:
     import numpy
@@ -60,7 +61,7 @@ class Source:
         """For `open`: either the bytes of an image file (`data`) or an upright image that nobody else
         changes. `path`: where the bytes were read from.
         """
-        self.label = label
+        self.label = whole(label)  # names of files may hold bytes that are no text
         self.path = path
         self._data = data
         self._given = image
@@ -216,7 +217,7 @@ def _checked(data: bytes, label: str) -> bytes:
 
 
 def _from_file(path: str | os.PathLike[str]) -> bytes:
-    label = os.fspath(path)
+    label = whole(os.fspath(path))
     try:
         if Path(path).is_dir():
             raise ImageError(f"{label} is a folder: give the path of an image file")

@@ -9,7 +9,10 @@ from PIL import Image
 
 from agentic_vision import VisionAgent
 from agentic_vision.policies.openai import OpenAIPolicy
+from agentic_vision.policy import Conversation, ImagePart, Message, TextPart
 from agentic_vision.result import Result
+from agentic_vision.source import Source
+from agentic_vision.view import View
 
 RECEIPT = Path(__file__).parent.parent / "examples" / "receipt.png"
 NATIVE = {"family": "qwen3-vl", "calls": "native"}
@@ -31,3 +34,9 @@ def ask(
 ) -> Result:
     agent = VisionAgent(policy(url, profile, **policy_options), **(options or {}))
     return agent.ask(picture, question)
+
+
+def conversation(picture: Image.Image) -> Conversation:
+    """One question about the picture, for a policy without the loop."""
+    shown = ImagePart(view=View.whole(picture.size), source=Source.open(picture))
+    return Conversation(id="c", messages=(Message(role="user", parts=(shown, TextPart(text="Which number?"))),))

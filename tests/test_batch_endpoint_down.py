@@ -7,7 +7,7 @@ from batches import ANSWER, agent, asked, lines, rows
 from endpoints import Scripted, chat, failure
 
 from agentic_vision.batch.run import run_batch
-from agentic_vision.errors import PolicyError
+from agentic_vision.errors import MisconfiguredError, PolicyError
 
 
 def test_it_gives_up_when_nothing_is_answered_any_more_and_goes_on_when_it_is(tmp_path):
@@ -35,3 +35,18 @@ def test_questions_that_fail_here_and_there_do_not_end_it(tmp_path):
     with Scripted([every_third]).serving() as url:
         tally = run_batch(rows(tmp_path, 150), tmp_path / "out.jsonl", agent(url), concurrency=4)
     assert tally.stop_reasons == {"answered": 100, "policy_failed": 50}
+
+
+def test_a_row_that_looks_like_a_wrong_setting_ends_nothing_once_others_were_answered(tmp_path):
+    def odd_tenth(request):
+        return failure(403, "not allowed") if asked(request).endswith(" 10?") else chat(ANSWER)
+
+    given, out = rows(tmp_path, 40), tmp_path / "out.jsonl"
+    with Scripted([odd_tenth]).serving() as url:
+        tally = run_batch(given, out, agent(url), concurrency=2)
+    assert tally.stop_reasons == {"answered": 39, "policy_failed": 1}
+    (odd,) = (line for line in lines(out) if line["stop_reason"] == "policy_failed")
+    assert odd["id"] == "row-10"
+    assert "refuses the key" in odd["detail"]
+    with Scripted([failure(403, "not allowed")]).serving() as url, pytest.raises(MisconfiguredError):
+        run_batch(given, out, agent(url), concurrency=2)

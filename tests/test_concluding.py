@@ -13,6 +13,7 @@ from agentic_vision import VisionAgent
 from agentic_vision.cli_output import show_result
 from agentic_vision.limits import MAX_MALFORMED, Limits
 from agentic_vision.messages import StopReason, Turn
+from agentic_vision.policies.concluding import concluded
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policies.transformers import TransformersPolicy
@@ -70,6 +71,38 @@ def test_who_does_not_answer_even_then_has_no_answer(picture):
     result = ask(Pressed([FULL], answer=FULL), picture, max_turns=1)
     assert (result.answer, result.stop_reason) == (None, StopReason.TURN_LIMIT)
     assert result.trajectory.turns[0].calls
+
+
+def test_what_it_cost_to_ask_for_an_answer_that_did_not_come_is_counted(picture):
+    first = Reply(text=FULL, input_tokens=10, output_tokens=2)
+    usage = ask(Pressed([first], answer=""), picture, max_turns=1).usage
+    assert (usage.requests, usage.input_tokens, usage.output_tokens) == (2, 15, 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("417", "417"),
+        ("<think>It says 417.</think>417", "417"),
+        ("It says 417.</think> 417", "417"),
+        ("<answer>417", "417"),
+        ("<answer>471</answer> no: <answer>417</answer>", "417"),
+        ('<tool_call>{"name": "full_res", "arguments": {}}</tool_call><answer>417</answer>', "417"),
+        ('<think>x</think>417 <tool_call>{"name": "full_res", "arg', "417"),
+        ("<think>It could be 417 or maybe I should", None),
+        ('<tool_call>{"name": "zoom_crop", "arguments": {"bbox_2d": [1, 2, 3, 4}}</tool_call>', None),
+        ('<tool_call>{"name": "zoom_crop", "argu', None),
+        ("<think>x</think><answer></answer>", None),
+    ],
+)
+def test_of_a_last_reply_only_what_is_said_in_answer_is_the_answer(picture, said, answer):
+    class Wordy(Pressed):
+        async def conclude(self, conversation, *, seed=None):
+            reply = await super().conclude(conversation, seed=seed)
+            return concluded(reply.model_copy(update={"truncated": True}))
+
+    result = ask(Wordy([FULL], answer=said), picture, max_turns=1)
+    assert (result.answer, result.stop_reason) == (answer, StopReason.TURN_LIMIT)
 
 
 def test_the_last_turn_begins_while_there_is_time_for_it():

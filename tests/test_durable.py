@@ -148,13 +148,17 @@ def test_a_checkpoint_of_a_48_megapixel_image_is_small_and_its_bytes_are_kept_on
     assert kept.read_bytes() == data
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F", "I;16", "YCbCr", "HSV", "LAB"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F", "I;16", "YCbCr", "HSV", "LAB", "PA"]
+)
 def test_images_of_every_mode_come_back_as_they_were(tmp_path, mode):
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     if mode == "I;16":
         image = Image.fromarray(noise[:, :, 0].astype(np.uint16) * 250)
     elif mode == "LAB":
         image = Image.frombytes("LAB", (40, 30), noise.tobytes())
+    elif mode == "PA":
+        image = Image.fromarray(noise).quantize(16).convert("PA")
     else:
         image = Image.fromarray(noise).convert(mode)
     source, store = Source.open(image), ImageStore(tmp_path)
@@ -162,6 +166,24 @@ def test_images_of_every_mode_come_back_as_they_were(tmp_path, mode):
     again = store.get(source.digest, "image")
     assert again is not None
     assert again.digest == source.digest
+
+
+def test_a_file_whose_name_is_no_text_is_asked_about_kept_and_told_of(tmp_path, picture):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.png")
+    try:
+        picture.save(name, "PNG")
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    with SqliteSaver.from_conn_string(f"{tmp_path}/threads.sqlite") as saver:
+        agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver)
+        trajectory = agent.ask(name, "Which number?", thread_id="one").trajectory
+        assert trajectory.answer == "417"
+        assert trajectory.sources[0].label.endswith("a\N{REPLACEMENT CHARACTER}.png")
+        assert type(trajectory).model_validate_json(trajectory.model_dump_json()) == trajectory
+        assert agent.ask(name, "And now?", thread_id="one").answer == "417"
+    (missing,) = agent.batch([(name + ".gone", "Which number?")])
+    assert "there is no file" in missing.trajectory.detail
+    missing.trajectory.model_dump_json()
 
 
 def test_files_stay_where_they_are_and_a_folder_that_cannot_be_is_said(tmp_path, picture):

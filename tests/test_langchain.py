@@ -9,18 +9,20 @@ import asyncio
 import base64
 import json
 from itertools import pairwise
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import pytest
-from endpoint_agent import NATIVE, RECEIPT, TEXT
+from endpoint_agent import NATIVE, RECEIPT, TEXT, conversation
 from endpoints import Scripted, chat, failure, serving
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool, ToolException, tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from PIL import Image
 from scripted_agent import ANSWER, FAMILY, crop
 
-from agentic_vision import ConfigError, ImageError, VisionAgent
+from agentic_vision import ConfigError, ImageError, PolicyError, VisionAgent
+from agentic_vision.endpoint import on_overload
 from agentic_vision.langchain import agent_node, agent_tool, langchain_tools, visual_tool_of
 from agentic_vision.messages import FailureKind, StopReason, Trajectory
 from agentic_vision.policies.langchain import LangChainPolicy
@@ -88,6 +90,52 @@ def test_at_a_limit_a_chat_model_is_made_to_answer(picture):
     with Scripted([reply]).serving() as url:
         result = VisionAgent(LangChainPolicy(model(url), profile=NATIVE), max_turns=1).ask(picture, "Which number?")
     assert (result.answer, result.stop_reason) == ("417", StopReason.TURN_LIMIT)
+
+
+class Choosy(ChatOpenAI):
+    """Writes the choice of a tool as its provider does: `written`, for "auto"; another word is a tool's name."""
+
+    written: ClassVar[object]
+
+    def bind_tools(self, tools, *, tool_choice=None, **options):
+        if tool_choice and self.written is None:
+            raise ValueError("no choices")
+        if isinstance(tool_choice, str):
+            tool_choice = self.written if tool_choice == "auto" else {"type": "tool", "name": tool_choice}
+        given = {"tool_choice": tool_choice} if tool_choice else {}
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **given, **options)
+
+
+@pytest.mark.parametrize(
+    ("auto", "none"), [({"type": "auto"}, {"type": "none"}), ({"auto": {}}, "no choice"), (None, "no choice")]
+)
+def test_where_none_is_written_otherwise_no_tool_of_that_name_is_forced(picture, auto, none):
+    class Model(Choosy):
+        written = auto
+
+    endpoint = Scripted([chat(calls=[("full_res", "{}")]), chat("417")])
+    with endpoint.serving() as url:
+        chosen = Model(model="m", base_url=url, api_key="k", max_retries=0)
+        result = VisionAgent(LangChainPolicy(chosen, profile=NATIVE), max_turns=1).ask(picture, "Which number?")
+    assert result.answer == "417"
+    assert endpoint.requests[1].get("tool_choice", "no choice") == none
+    assert endpoint.requests[1]["tools"] == endpoint.requests[0]["tools"]
+
+
+def test_an_overloaded_chat_model_is_heard_and_a_reply_without_sense_is_typed(picture):
+    overloads = []
+    with Scripted([failure(429, "slow down")]).serving() as url, on_overload(lambda: overloads.append(1)):
+        policy = LangChainPolicy(model(url), profile=TEXT)
+        with pytest.raises(PolicyError, match="overloaded"):
+            asyncio.run(policy.reply(conversation(picture)))
+    assert overloads == [1]
+
+    class Silent(ChatOpenAI):
+        async def ainvoke(self, *args, **options):  # noqa: ARG002
+            return None
+
+    result = VisionAgent(LangChainPolicy(Silent(model="m", api_key="k"), profile=TEXT)).ask(picture, "Which number?")
+    assert result.stop_reason is StopReason.POLICY_FAILED
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import warnings
 
 import pytest
 from endpoint_agent import NATIVE, ask, policy
-from endpoints import Scripted, chat, events
+from endpoints import Scripted, chat, events, response
 from scripted_agent import ANSWER
+from starlette.responses import Response
 
 from agentic_vision import VisionAgent
 from agentic_vision.messages import FailureKind, ProblemKind, StopReason
@@ -75,6 +76,18 @@ def test_usage_and_price_are_told(picture):
     assert unknown.cost is None
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [{}, None, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens_details": {"cached_tokens": None}}],
+)
+def test_an_answer_whose_usage_is_not_told_is_an_answer(picture, usage):
+    theirs = {"input_tokens_details": {}} if usage else usage
+    for api, reply in (("chat", {**chat(ANSWER), "usage": usage}), ("responses", response(ANSWER, usage=theirs))):
+        with Scripted([reply]).serving() as url:
+            result = ask(url, picture, api=api)
+        assert (result.answer, result.usage.input_tokens, result.usage.cached_tokens) == ("417", 0, 0)
+
+
 @pytest.mark.parametrize("exactly", [True, False])
 def test_an_endpoint_that_counts_otherwise_is_told_once(picture, exactly):
     def counted(image_tokens):
@@ -104,6 +117,10 @@ def _chunk(finish=None, **delta):
     return {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
 
 
+def _escaped(value, status=200):
+    return Response(json.dumps(value), status, media_type="application/json")
+
+
 def _heard(url, picture, **options):
     agent = VisionAgent(policy(url, **options))
     happened = list(agent.stream(picture, "Which number?", text=True))
@@ -119,6 +136,31 @@ def test_a_stream_is_heard_and_its_usage_read(picture):
         pieces, result = _heard(url, picture)
     assert pieces == ["<answer>4", "17</answer>"]
     assert (result.answer, result.usage.output_tokens) == ("417", 2)
+
+
+def test_a_stream_that_is_cut_or_filtered_is_what_it_is_at_once(picture):
+    script = [events(_chunk(content="<think>Let me see"), _chunk(finish="length")),
+              events(_chunk(content=ANSWER), _chunk(finish="stop"))]  # fmt: skip
+    with Scripted(script).serving() as url:
+        pieces, result = _heard(url, picture)
+    assert pieces == ["<think>Let me see", ANSWER]
+    assert result.trajectory.turns[0].problem.kind is ProblemKind.TOO_LONG
+    assert result.answer == "417"
+    with Scripted([events(_chunk(content=""), _chunk(finish="content_filter"))]).serving() as url:
+        assert _heard(url, picture)[1].stop_reason is StopReason.REFUSED
+
+
+def test_a_character_in_two_halves_is_heard_whole_and_half_of_one_breaks_nothing(picture):
+    said = ["<answer>", "\ud83d", "\ude00", " \udcff", "\ud83d", "</answer>"]
+    stream = events(*(_chunk(content=piece) for piece in said), _chunk(finish="stop"))
+    with Scripted([stream]).serving() as url:
+        pieces, result = _heard(url, picture)
+    assert pieces == ["<answer>", "\U0001f600", " \ufffd", "\ufffd</answer>"]
+    assert result.answer == "\U0001f600 \ufffd\ufffd"
+    with Scripted([_escaped(chat("\ud83d\ude00 \ud83d"))]).serving() as url:
+        assert ask(url, picture, NATIVE).answer == "\U0001f600 \ufffd"
+    with Scripted([_escaped({"error": {"message": "no \ud83d"}}, 400)]).serving() as url:
+        assert "no \ufffd" in ask(url, picture).trajectory.detail
 
 
 def test_a_native_call_is_put_together_from_its_stream(picture):

@@ -43,9 +43,9 @@ def run_batch(
     `out`: the JSONL file of `Outcome`s. `concurrency`: questions at once, fewer while the endpoint is overloaded.
     `policy` names the agent's, so that `out` is not continued with another one. `watch` is called after every row.
 
-    Raises `ConfigError` where `rows` or `out` cannot be used, and `MisconfiguredError` where no question can succeed
-    (a wrong key, an unknown model) and `PolicyError` where none does any more (an endpoint that is down); what is done
-    is kept.
+    Raises `ConfigError` where `rows` or `out` cannot be used, `MisconfiguredError` where no question can succeed (a
+    wrong key, an unknown model: the endpoint says so before it has answered any), and `PolicyError` where none does any
+    more (an endpoint that is down); what is done is kept.
     """
     return sync.run(
         arun_batch(rows, out, agent, question=question, concurrency=concurrency, policy=policy, watch=watch)
@@ -72,11 +72,17 @@ async def arun_batch(
         if watch:
             watch(file.tally, pace)
 
-        failing = 0
+        failing, succeeded = 0, False
 
         async def ask(row: BatchRow) -> None:
-            nonlocal failing
-            made = await outcome(agent, row)
+            nonlocal failing, succeeded
+            try:
+                made = await outcome(agent, row)
+            except MisconfiguredError as error:
+                if not succeeded:
+                    raise
+                # Others were answered with these settings: it may be this row.
+                made = Outcome.without(row, StopReason.POLICY_FAILED, str(error))
             file.write(made)
             file.tally.asked += 1
             if watch:
@@ -84,7 +90,7 @@ async def arun_batch(
             if made.stop_reason == StopReason.POLICY_FAILED:
                 failing += 1
             elif made.stop_reason != "bad_row":
-                failing = 0
+                failing, succeeded = 0, True
             if failing >= max(FAILING, concurrency):
                 raise PolicyError(
                     f"the last {failing} questions have all failed ({made.detail}): what is done is kept; "

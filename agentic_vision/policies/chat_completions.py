@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..endpoint import BrokenStreamError
+from ..endpoint import BrokenStreamError, checked, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
 from .image_bytes import ImageBytes
 from .native_calls import NativeReply
+from .reported_usage import count
 from .spoken import Called, Said, Wrote, exchanges
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ class ChatCompletions:
     async def ask(
         self, client: AsyncOpenAI, conversation: Conversation, seed: int | None, *, must_answer: bool = False
     ) -> Reply:
-        """The reply, at once. Raises what `reply` raises, and openai's errors."""
+        """The reply, at once. Raises what `reply` and `checked` raise, and openai's errors."""
         request = await asyncio.to_thread(self.request, conversation, seed, must_answer=must_answer)
-        return reply(await client.chat.completions.create(**request), self.profile)
+        return reply(checked(await client.chat.completions.create(**request)), self.profile)
 
     async def listen(
         self, client: AsyncOpenAI, conversation: Conversation, seed: int | None
@@ -63,7 +64,8 @@ class ChatCompletions:
                         yield choice.delta.content
         if not finished:
             raise BrokenStreamError("it ended without a finish_reason")
-        yield reply(state.get_final_completion(), self.profile)
+        # Not `get_final_completion`, which raises where the reply was cut or filtered: `reply` knows what that means.
+        yield reply(state.current_completion_snapshot, self.profile)
 
     def request(self, conversation: Conversation, seed: int | None, *, must_answer: bool = False) -> dict[str, Any]:
         """The fields of a request. The images of `conversation` are drawn and encoded here."""
@@ -140,7 +142,7 @@ def reply(completion: ChatCompletion, profile: Profile) -> Reply:
         ) from error
     if choice.finish_reason == "content_filter" or refusal:
         raise RefusedError(
-            f"the model refused ({refusal[:200] or 'a content filter'}): ask otherwise, or another model"
+            f"the model refused ({shortened(refusal) or 'a content filter'}): ask otherwise, or another model"
         )
     truncated = choice.finish_reason == "length"
     if profile.calls == "native":
@@ -150,13 +152,13 @@ def reply(completion: ChatCompletion, profile: Profile) -> Reply:
     else:
         text = content
     usage = completion.usage
-    details = usage.prompt_tokens_details if usage else None
+    details = getattr(usage, "prompt_tokens_details", None)
     return Reply(
         text=text,
-        input_tokens=usage.prompt_tokens if usage else 0,
-        cached_tokens=(details.cached_tokens or 0) if details else 0,
-        image_tokens=getattr(details, "image_tokens", None) if details else None,
-        output_tokens=usage.completion_tokens if usage else 0,
+        input_tokens=count(usage, "prompt_tokens"),
+        cached_tokens=count(details, "cached_tokens"),
+        image_tokens=getattr(details, "image_tokens", None),
+        output_tokens=count(usage, "completion_tokens"),
         truncated=truncated,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..endpoint import USED_UP, BrokenStreamError, code_of, line, shortened
+from ..endpoint import USED_UP, BrokenStreamError, code_of, is_unsendable, line, shortened, status_of
 from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
 
 # Servers agree on status codes, and hardly on codes and words. These are guesses at the usual ones; what none of them
@@ -17,10 +17,16 @@ _TOO_LONG = re.compile(
 _FILTERED = re.compile(
     r"content[ _-](filter|policy|management)|responsible ?ai|safety system|moderation", re.IGNORECASE
 )
+# Of the model or the endpoint, never of one picture ("images larger than 20 MB", "an aspect ratio of 250:1"): behind
+# what is not taken comes the end of the clause, or the model.
+_PICTURES = r"(images|(image|vision|multi-?modal)([ _-](inputs?|urls?|content|capabilit\w+|understanding))?)"
+_AT_ALL = r"(?=\W*$|[\"']?\s*[.,;:()]|\s+-\s|\s+(by|for|in|on|with)\s+(this|the)\s+(model|endpoint|server|deployment))"
 _BLIND = re.compile(
-    r"(not|n't) (a )?(support|accept|have|take)[^.]{0,40}(image|vision|multi-?modal)|"
-    r"(image|vision|multi-?modal)[^.]{0,60}(not|n't|un)[ -]?(support|accept|allowed|available|enabled)|"
-    r"at most 0 image|not a (multi-?modal|vision) model|unknown variant `?image_url|mmproj",
+    rf"(not|n't) (currently )?(support|accept|take|have) (any |a )?{_PICTURES}{_AT_ALL}|"
+    rf"\b(images|(image|vision|multi-?modal)[ _-](inputs?|urls?|content|capabilit\w+|understanding)|vision)"
+    rf"( is| are)? ?(not|un) ?(supported|accepted|allowed|available|enabled){_AT_ALL}|"
+    r"image_url is only supported by|at most 0 image|not a (multi-?modal|vision) model|"
+    r"unknown variant `?image_url|mmproj",
     re.IGNORECASE,
 )
 
@@ -29,6 +35,11 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
     """The error of a request that is not sent again, with its mend."""
     import openai
 
+    if is_unsendable(error):
+        return MisconfiguredError(
+            "the request cannot be sent, a header of it is against HTTP: pass the key, and what else goes into "
+            "headers, exactly as the provider shows it"
+        )
     said = line(error)
     match error:
         case openai.APITimeoutError():
@@ -37,28 +48,26 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
             )
         case openai.APIResponseValidationError():
             return _nonsense(said)
-        case openai.APIStatusError():
-            return refused(error.status_code, code_of(error), str(error), model)
         case openai.APIConnectionError():
             cause = line(error.__cause__) if error.__cause__ else said
             return PolicyError(f"the endpoint cannot be reached ({cause}): check base_url, and that it is running")
         case BrokenStreamError():
             return PolicyError(f"the endpoint's stream broke off: {said}")
-        case openai.APIError():  # an error in the middle of a stream
-            return _by_words(f"{code_of(error)} {error}", model, said) or PolicyError(f"the endpoint failed: {said}")
-        case _:
-            return _nonsense(f"{type(error).__name__}: {said}")
+    status = status_of(error)
+    if status is not None:
+        return refused(status, code_of(error), str(error), model)
+    return _nonsense(f"{type(error).__name__}: {said}")
 
 
 def refused(status: int, code: str, words: str, model: str) -> PolicyError:
     """The error of a reply with the HTTP `status`: `code` is the endpoint's own word for it, `words` its message."""
     said = shortened(words)
-    if status in (401, 403):
-        return MisconfiguredError(f"the endpoint refuses the key ({said}): pass api_key, or set OPENAI_API_KEY")
     if code in USED_UP or status == 402:
         return MisconfiguredError(f"the account has nothing left to spend ({said}): see to its billing")
-    if found := _by_words(f"{code} {words}", model, said):
+    if status != 401 and (found := _by_words(f"{code} {words}", model, said)):  # 403 may be a filter's
         return found
+    if status in (401, 403):
+        return MisconfiguredError(f"the endpoint refuses the key ({said}): pass api_key, or set OPENAI_API_KEY")
     if status == 404:
         return MisconfiguredError(f"the endpoint knows no such model or address ({said}): check {model!r} and base_url")
     if status == 413:

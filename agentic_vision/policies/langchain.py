@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from ..endpoint import OVERLOADED, status_of, tell_of_overload
 from ..errors import AgenticVisionError, RefusedError
 from ..policy import Conversation, Reply
 from ..profiles import Profile
+from ..whole_text import WholePieces
 from .chat_completions import tools
 from .concluding import concluded, told_to_answer
 from .endpoint_errors import as_policy_error
@@ -58,7 +60,7 @@ class LangChainPolicy(Profiled):
     async def conclude(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
         """The answer, with what was seen: tools are withdrawn, and the model is told so."""
         last = told_to_answer(conversation, native=self.profile.calls == "native")
-        return concluded(await self._whole(last, tool_choice="none"))
+        return concluded(await self._whole(last, must_answer=True))
 
     async def stream(
         self,
@@ -69,36 +71,50 @@ class LangChainPolicy(Profiled):
         """`reply`, as pieces of its text while they come, and the whole reply at last."""
         said = await asyncio.to_thread(messages, conversation, self.profile, self._images)
         whole: Any = None
-        try:
+        in_pieces = WholePieces()
+        with self._typed():
             chunks = cast(AsyncGenerator[Any, None], self._with_tools(conversation).astream(said))
             async with aclosing(chunks):
                 async for chunk in chunks:
                     whole = chunk if whole is None else whole + chunk
-                    if text := str(chunk.text):
+                    if text := in_pieces(str(chunk.text)):
                         yield text
-        except AgenticVisionError:
-            raise
-        except Exception as error:  # each provider's package has its own
-            raise as_policy_error(error, self.model) from error
-        yield self._reply(whole)
+            reply = self._reply(whole)
+        yield reply
 
     def forget(self, conversation_id: str) -> None:
         """Nothing is kept: every request holds the whole conversation."""
 
-    async def _whole(self, conversation: Conversation, **binding: Any) -> Reply:
+    async def _whole(self, conversation: Conversation, *, must_answer: bool = False) -> Reply:
         said = await asyncio.to_thread(messages, conversation, self.profile, self._images)
+        with self._typed():
+            return self._reply(await self._with_tools(conversation, must_answer=must_answer).ainvoke(said))
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        """Whatever the chat model raises leaves as a `PolicyError`, an overload being told of."""
         try:
-            message = await self._with_tools(conversation, **binding).ainvoke(said)
+            yield
         except AgenticVisionError:
             raise
         except Exception as error:  # each provider's package has its own
+            if status_of(error) in OVERLOADED:
+                tell_of_overload()
             raise as_policy_error(error, self.model) from error
-        return self._reply(message)
 
-    def _with_tools(self, conversation: Conversation, **binding: Any) -> Any:
+    def _with_tools(self, conversation: Conversation, *, must_answer: bool = False) -> Any:
         if self.profile.calls != "native" or not conversation.tools:
             return self.chat_model
-        return self.chat_model.bind_tools(tools(conversation), **binding)
+        # Bound when they must not be called, too: they are part of the prefix that is cached, and some APIs take no
+        # conversation with calls in it without them.
+        bind, specs = self.chat_model.bind_tools, tools(conversation)
+        match _auto(bind, specs) if must_answer else None:
+            case "auto":
+                return bind(specs, tool_choice="none")
+            case {"type": "auto"}:
+                return bind(specs, tool_choice={"type": "none"})  # type: ignore[arg-type]
+            case _:
+                return bind(specs)
 
     def _reply(self, message: AIMessage) -> Reply:
         ending = message.response_metadata
@@ -111,14 +127,25 @@ class LangChainPolicy(Profiled):
             calls = [(call["name"], json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls]
             calls += [(call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
             text = NativeReply(text, _reasoning(message), tuple(calls)).text()
-        usage = message.usage_metadata
+        usage: Mapping[str, Any] = message.usage_metadata or {}
         return Reply(
             text=text,
-            input_tokens=usage["input_tokens"] if usage else 0,
-            cached_tokens=usage.get("input_token_details", {}).get("cache_read", 0) if usage else 0,
-            output_tokens=usage["output_tokens"] if usage else 0,
+            input_tokens=usage.get("input_tokens") or 0,
+            cached_tokens=(usage.get("input_token_details") or {}).get("cache_read") or 0,
+            output_tokens=usage.get("output_tokens") or 0,
             truncated=truncated,
         )
+
+
+def _auto(bind: Callable[..., Any], specs: list[dict[str, Any]]) -> Any:
+    """What the chat model's class makes of the choice "auto", which tells how its provider writes "none".
+
+    Asked for "none" itself, those that do not know the word would make the model call a tool of that name.
+    """
+    try:
+        return getattr(bind(specs, tool_choice="auto"), "kwargs", {}).get("tool_choice")
+    except (TypeError, ValueError):  # it takes no choice
+        return None
 
 
 def _reasoning(message: AIMessage) -> str:

@@ -18,6 +18,7 @@ from ..endpoint import PerLoop, attempts, client
 from ..errors import AgenticVisionError, ConfigError
 from ..policy import Conversation, Reply
 from ..profiles import Profile
+from ..whole_text import WholePieces
 from .chat_completions import ChatCompletions
 from .concluding import concluded, told_to_answer
 from .endpoint_errors import as_policy_error
@@ -99,13 +100,16 @@ class OpenAIPolicy(Profiled):
         try:
             async for attempt in attempts(self.patience):
                 with attempt:
+                    whole = WholePieces()
                     try:
                         async with aclosing(self._wire.listen(self._clients.get(), conversation, seed)) as pieces:
                             async for piece in pieces:
                                 begun = True
                                 if isinstance(piece, Reply):
                                     self._usage.compare(conversation, piece)
-                                yield piece
+                                    yield piece
+                                elif said := whole(piece):
+                                    yield said
                     except AgenticVisionError:
                         raise
                     except Exception as error:

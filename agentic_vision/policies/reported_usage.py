@@ -20,6 +20,11 @@ FRAME = 64  # tokens a message and tool that templates add at most, beside their
 PREAMBLE = 1024
 
 
+def count(usage: object, field: str) -> int:
+    """A number of the endpoint's usage, or of its details; 0 where it does not tell."""
+    return getattr(usage, field, None) or 0
+
+
 class ReportedUsage:
     """Compares, for one policy, until it has told of a difference."""
 

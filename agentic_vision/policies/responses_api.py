@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from ..endpoint import BrokenStreamError
+from ..endpoint import BrokenStreamError, RefusalInReplyError, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
 from .image_bytes import ImageBytes
 from .native_calls import NativeReply
+from .reported_usage import count
 from .spoken import Called, Said, Wrote, exchanges
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Responses:
                         yield self._noted(conversation, event.response, groups)
                         return
                     case "error":
-                        raise PolicyError(f"the endpoint failed: {event.message}")
+                        raise RefusalInReplyError(str(event.message), event.code)
         raise BrokenStreamError("it ended before the response was completed")
 
     def forget(self, conversation_id: str) -> None:
@@ -180,32 +181,33 @@ def tools(conversation: Conversation) -> list[dict[str, Any]]:
 def reply(response: Response, profile: Profile) -> Reply:
     """What the model said, in the text protocol.
 
-    Raises `RefusedError` where the model or a filter refused, `PolicyError` for a failed response and for what is
-    none.
+    Raises `RefusedError` where the model or a filter refused, `RefusalInReplyError` for a failed response and
+    `PolicyError` for what is none.
     """
     try:
         said, refused, reasoning, calls = _said(response)
         cut = response.incomplete_details.reason if response.incomplete_details else None
-        failed = response.error.message if response.error else None
+        failed = response.error
     except (AttributeError, TypeError) as error:
         raise PolicyError(
             "the endpoint sent no response: does base_url end where /responses begins (often in /v1), and does the "
             "endpoint have the Responses API? If not: api='chat'"
         ) from error
     if failed is not None or response.status == "failed":
-        raise PolicyError(f"the endpoint failed: {(failed or 'it does not say how')[:200]}")
+        code, words = getattr(failed, "code", None), getattr(failed, "message", None)
+        raise RefusalInReplyError(str(words or failed or "it failed, and does not say how"), code)
     if refused or cut == "content_filter":
         raise RefusedError(
-            f"the model refused ({refused[:200] or 'a content filter'}): ask otherwise, or another model"
+            f"the model refused ({shortened(refused) or 'a content filter'}): ask otherwise, or another model"
         )
     truncated = cut == "max_output_tokens"
     native = profile.calls == "native" and not (truncated and not calls)
     usage = response.usage
     return Reply(
         text=NativeReply(said, reasoning, calls).text() if native else said,
-        input_tokens=usage.input_tokens if usage else 0,
-        cached_tokens=usage.input_tokens_details.cached_tokens if usage and usage.input_tokens_details else 0,
-        output_tokens=usage.output_tokens if usage else 0,
+        input_tokens=count(usage, "input_tokens"),
+        cached_tokens=count(getattr(usage, "input_tokens_details", None), "cached_tokens"),
+        output_tokens=count(usage, "output_tokens"),
         truncated=truncated,
     )
 
