@@ -13,7 +13,7 @@ from endpoints import chat
 from scripted_agent import ANSWER, FULL
 from typer.testing import CliRunner
 
-from agentic_vision import VisionAgent
+from agentic_vision import ConfigError, VisionAgent
 from agentic_vision.batch.filed import FiledPolicy
 from agentic_vision.batch.rounds import next_round
 from agentic_vision.cli import app
@@ -91,6 +91,24 @@ def test_the_command_says_how_failed_rows_are_asked_again(tmp_path):
     lines_to(path.with_name("anew.jsonl"), [says(ANSWER)(second)])
     assert CliRunner().invoke(app, command).exit_code == 0
     assert all_answers(folder) == {"417"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temperature": 0.7}, "temperature=None, now 0.7"),
+        ({"max_new_tokens": 9}, "max_new_tokens=None, now 9"),
+        ({"request": {"top_p": 0.5}}, r"request=\{\}, now \{'top_p': 0.5\}"),
+        ({"profile": {**TEXT, "family": "qwen2.5-vl"}}, "family=.*now"),
+        ({"profile": {**TEXT, "calls": "native"}}, "calls='text', now 'native'"),
+    ],
+)
+def test_rounds_do_not_go_on_with_a_policy_of_other_settings(tmp_path, options, said):
+    given, folder = rows(tmp_path, 1), tmp_path / "rounds"
+    next_round(given, folder, VisionAgent(FiledPolicy("m", profile=TEXT)))
+    with pytest.raises(ConfigError, match=said):
+        next_round(given, folder, VisionAgent(FiledPolicy("m", **{"profile": TEXT, **options})))
+    assert next_round(given, folder, VisionAgent(FiledPolicy("m", profile=TEXT))).missing == 1
 
 
 @pytest.mark.parametrize(

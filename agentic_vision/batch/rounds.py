@@ -76,7 +76,7 @@ async def anext_round(
     if not isinstance(policy, FiledPolicy):
         raise ConfigError("rounds of files need a policy that asks by files: VisionAgent(FiledPolicy('model'))")
     given = Rows(rows, question)
-    settings = {"policy": policy_name(agent), **agent.settings}
+    settings = {"policy": policy_name(agent), **policy.settings, **agent.settings}
     with answers(folder / ANSWERS, settings, begun=bool(_rounds(folder))) as file:
         file.begin(given)
         rounds = _rounds(folder)
