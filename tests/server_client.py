@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import openai
 from endpoint_agent import RECEIPT
+from scripted_agent import ANSWER
+
+from agentic_vision.policies.scripted import ScriptedPolicy
 
 URI = "data:image/png;base64," + base64.b64encode(RECEIPT.read_bytes()).decode()
 
@@ -33,3 +38,23 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() - started < seconds
         time.sleep(0.005)
+
+
+class Slow(ScriptedPolicy):
+    """Answers when it is let go."""
+
+    def __init__(self):
+        super().__init__([ANSWER])
+        self.go = threading.Event()
+        self.asked = 0
+        self.cancelled = 0
+
+    async def reply(self, conversation, *, seed=None):
+        self.asked += 1
+        try:
+            while not self.go.is_set():
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return await super().reply(conversation, seed=seed)

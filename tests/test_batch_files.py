@@ -10,8 +10,9 @@ import shutil
 import urllib.request
 
 import pytest
+from batch_rounds import answer, filed, result, rounds, says
 from batches import asked, lines, lines_to, rows
-from endpoint_agent import RECEIPT, TEXT
+from endpoint_agent import RECEIPT
 from endpoints import chat, serving
 from openai.types.chat import CompletionCreateParams
 from PIL import Image
@@ -29,45 +30,6 @@ from agentic_vision.errors import MisconfiguredError
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.openai import OpenAIPolicy
 from agentic_vision.server.app import Settings, create_app
-
-
-def filed(**options):
-    return VisionAgent(FiledPolicy("m", profile=TEXT), **options)
-
-
-def result(request, body, status=200):
-    return {
-        "id": "batch_req_1",
-        "custom_id": request["custom_id"],
-        "response": {"status_code": status, "request_id": "1", "body": body},
-        "error": None,
-    }
-
-
-def answer(made, reply):
-    """Put a file of results, last request first, beside every file of requests."""
-    for path in made.files:
-        results = [reply(request) for request in reversed(lines(path))]
-        lines_to(path.with_name(path.name.replace("requests", "output")), [one for one in results if one])
-
-
-def says(*texts):
-    """A model that says `texts`, turn by turn."""
-
-    def reply(request):
-        said = sum(message["role"] == "assistant" for message in request["body"]["messages"])
-        return result(request, chat(texts[min(said, len(texts) - 1)]))
-
-    return reply
-
-
-def rounds(given, folder, agent, reply):
-    count = []
-    while (made := next_round(given, folder, agent)).requests:
-        count.append(made.requests)
-        answer(made, reply)
-    return count, made.tally
-
 
 # Whole
 

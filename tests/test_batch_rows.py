@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -53,6 +55,26 @@ def test_a_folder_of_images_is_asked_one_question(tmp_path, picture):
     picture.resize((64, 64)).save(tmp_path / "in" / "aa.png")  # more may come
     tally = run_batch(tmp_path / "in", tmp_path / "out.jsonl", CAN, question="What is it?")
     assert (tally.asked, tally.done, tally.gone) == (1, 4, 0)
+
+
+def test_names_that_differ_only_in_what_cannot_be_stored_stay_different(tmp_path, picture):
+    (tmp_path / "in").mkdir()
+    for name in (b"a\xfe.png", b"a\xff.png", "a\u00e9.png".encode()):
+        picture.resize((64, 64)).save(tmp_path / "in" / "picture.png")
+        os.rename(tmp_path / "in" / "picture.png", os.fsencode(tmp_path / "in") + b"/" + name)
+    for asked in (3, 0):
+        assert run_batch(tmp_path / "in", tmp_path / "out.jsonl", CAN, question="What is it?").asked == asked
+    assert len(set(ids(tmp_path / "out.jsonl"))) == 3
+    assert "a\u00e9.png" in ids(tmp_path / "out.jsonl")
+
+
+def test_a_row_that_is_nested_without_end_is_a_bad_one(tmp_path):
+    given = rows(tmp_path, 1)
+    depths = [*range(800, 1000), 100_000]  # what can be read may still be too deep to be written
+    with given.open("a") as file:
+        file.writelines(f'{{"question": "What?", "images": {"[" * depth}{"]" * depth}}}\n' for depth in depths)
+    tally = run_batch(given, tmp_path / "out.jsonl", CAN)
+    assert tally.stop_reasons == {"answered": 1, "bad_row": 201}
 
 
 @pytest.mark.parametrize(

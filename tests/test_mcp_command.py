@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from agentic_vision.errors import ConfigError
 
 pytest.importorskip("mcp", reason="needs the extra: pip install 'agentic-vision[mcp]'")
 
-from mcp_caller import ROOT
+from mcp_caller import COMMAND, ROOT
 
 from agentic_vision.mcp.roots import Roots
 
@@ -59,6 +61,46 @@ def test_several_roots_are_searched_in_order(readable: Path, tmp_path: Path) -> 
     assert Roots([readable, readable.parent]).open("link.png")[0].size == (2400, 1600)
     with pytest.raises(ConfigError, match="not a folder"):
         Roots([readable / "receipt.png"])
+
+
+LOUD = '''
+from agentic_vision import View, visual_tool
+print("loaded", flush=True)
+
+@visual_tool
+def loud(view: View) -> str:
+    """Say it aloud."""
+    print("called", flush=True)
+    return "said"
+'''
+
+
+def test_what_a_tool_prints_does_not_reach_the_client(readable: Path, tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(LOUD)
+    about = tmp_path / "loud-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: loud\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[agentic_vision.tools]\nloud = loud:loud\n")
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    params = {"name": "loud", "arguments": {"image": "receipt.png"}, "_meta": meta}
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    with subprocess.Popen(
+        [*COMMAND, "--root", readable, "--tools", "loud"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin
+        assert server.stdout
+        server.stdin.write(request + "\n")
+        server.stdin.flush()
+        said = json.loads(server.stdout.readline())
+        _, errors = server.communicate(timeout=60)
+    assert said["result"]["content"][0]["text"] == "said"
+    assert errors.split() == ["loaded", "called"]
 
 
 def test_the_example_runs() -> None:

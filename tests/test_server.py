@@ -182,30 +182,3 @@ def test_impossible_settings_are_refused():
     for wrong in ({"in_flight": 0}, {"queue": -1}, {"deadline": 0}, {"max_bytes": 0}):
         with pytest.raises(ConfigError):
             Settings(**wrong)
-
-
-# The bare policy
-
-
-def test_raw_is_the_policy_without_the_loop(embedded):
-    with serving(create_app(embedded, Settings(raw=True))) as url:
-        said = [{"role": "system", "content": "Tools: zoom_crop, full_res, resize."}, *messages()]
-        done = ask(url, said=said)
-        assert done.choices[0].message.content.startswith("<think>")
-        assert done.usage.prompt_tokens_details.image_tokens == 120  # as it was sent
-        pieces = [c.choices[0].delta.content or "" for c in ask(url, said=said, stream=True)]
-        assert "".join(pieces) == done.choices[0].message.content
-        assert len(pieces) > 4
-
-
-def test_raw_keeps_the_cache_of_a_conversation_that_goes_on(embedded):
-    sessions = embedded.policy._sessions
-    with serving(create_app(embedded, Settings(raw=True))) as url:
-        said = messages()
-        first = ask(url, said=said).choices[0].message
-        before = len(sessions)
-        more = [*said, {"role": "assistant", "content": first.content}, {"role": "user", "content": "And the date?"}]
-        ask(url, said=more)
-        assert len(sessions) == before
-        ask(url, said=messages("And the date?"))
-        assert len(sessions) == before + 1

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
 from endpoints import serving
-from scripted_agent import ANSWER
-from server_client import ask, client, messages, until
+from server_client import Slow, ask, client, messages, until
 
 from agentic_vision import VisionAgent
-from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.server.app import Settings, create_app
-
-
-class Slow(ScriptedPolicy):
-    """Answers when it is let go."""
-
-    def __init__(self):
-        super().__init__([ANSWER])
-        self.go = threading.Event()
-        self.asked = 0
-        self.cancelled = 0
-
-    async def reply(self, conversation, *, seed=None):
-        self.asked += 1
-        try:
-            while not self.go.is_set():
-                await asyncio.sleep(0.005)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return await super().reply(conversation, seed=seed)
 
 
 @pytest.mark.parametrize("stream", [False, True])

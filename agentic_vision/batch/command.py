@@ -82,6 +82,8 @@ def ask_all(
         sys.stdout.write(json.dumps(tally.as_json()) + "\n")
     else:
         _show(tally, out)
+        if tally.failed:
+            typer.echo(f"{tally.failed:,} rows failed for want of a policy: the same command asks them again")
     raise typer.Exit(NO_ANSWER if tally.failed else DONE)
 
 
@@ -132,6 +134,11 @@ def _show_round(made: Round, out: Path) -> None:
     from .rounds import ANSWERS
 
     _show(made.tally, out / ANSWERS)
+    if made.tally.failed:
+        typer.echo(
+            f"{made.tally.failed:,} rows failed, as the results of their requests say: have those answered anew, put "
+            "the new results beside the old, and give the same command again"
+        )
     if made.missing:
         typer.echo(f"{made.missing:,} of {made.requests:,} requests in {made.folder} have no result there yet")
     elif made.folder is not None:
@@ -147,8 +154,6 @@ def _show(tally: Tally, out: Path) -> None:
         f"{tally.visual_tokens:,} visual tokens, {tally.full_resolution_tokens:,} at full resolution: "
         f"{tally.saved:.0%} saved; {tally.tool_calls:,} tool calls{cost}"
     )
-    if tally.failed:
-        typer.echo(f"{tally.failed:,} rows failed for want of a policy: the same command asks them again")
 
 
 def _gone(tally: Tally, out: Path) -> None:

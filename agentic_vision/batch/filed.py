@@ -21,7 +21,7 @@ from ..policies.chat_completions import ChatCompletions, reply
 from ..policies.endpoint_errors import refused
 from ..policies.openai import OpenAIPolicy
 from ..policy import Conversation, Reply
-from ..profiles import Profile
+from ..profiles import Price, Profile
 from .results import Results
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class FiledPolicy(OpenAIPolicy):
         image_quality: int | None = 90,
         request: Mapping[str, Any] | None = None,
     ) -> None:
-        """As of `OpenAIPolicy`. Raises `ConfigError` for settings that cannot be."""
+        """As of `OpenAIPolicy`; `profile` may say what a batch costs, where that is not half of the usual price.
+
+        Raises `ConfigError` for settings that cannot be.
+        """
         super().__init__(
             model,
             api_key="none: nothing is sent from here",
@@ -67,7 +70,30 @@ class FiledPolicy(OpenAIPolicy):
             image_quality=image_quality,
             request=request,
         )
+        self._price_is_given = isinstance(profile, Mapping) and "price" in profile
         self.know(Results([]))
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost by the Batch API: half (https://platform.openai.com/docs/guides/batch)."""
+        usual = super().price
+        if usual is None or self._price_is_given:
+            return usual
+        half = {name: getattr(usual, name) / 2 for name in ("input", "cached", "output")}
+        return usual.model_copy(update=half)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over its replies, beside the model: JSON, to be stored with them."""
+        known = {name: getattr(self.profile, name) for name in ("calls", "style", "tool_images", "detail", "reasoning")}
+        return {
+            "family": repr(self.family),
+            **known,
+            "temperature": self._wire.temperature,
+            "max_new_tokens": self._wire.max_new_tokens,
+            "image_quality": self._wire.images.quality,
+            "request": self._wire.more,
+        }
 
     def know(self, results: Results) -> None:
         """From now on these results are known, and no others."""

@@ -12,6 +12,7 @@ back, and writes what is to be asked next; killed, it does it again.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,13 @@ from ..errors import ConfigError, MisconfiguredError
 from .answers import Outcome, answers
 from .filed import FiledPolicy, NotYetError, asked_row
 from .pace import Pace
-from .results import REQUESTS, RequestFiles, Results
+from .results import RequestFiles, Results, request_files
 from .rows import BatchRow, Rows
 from .run import Watch, each, outcome, policy_name
 from .tally import Tally
 
 ANSWERS = "answers.jsonl"
+_ROUND = re.compile(r"round-\d+")
 AT_ONCE = min(os.cpu_count() or 1, 16)  # images are drawn by the processor: nothing is waited for
 
 
@@ -74,13 +76,13 @@ async def anext_round(
     if not isinstance(policy, FiledPolicy):
         raise ConfigError("rounds of files need a policy that asks by files: VisionAgent(FiledPolicy('model'))")
     given = Rows(rows, question)
-    settings = {"policy": policy_name(agent), **agent.settings}
-    with answers(folder / ANSWERS, settings, begun=any(folder.glob("round-*"))) as file:
+    settings = {"policy": policy_name(agent), **policy.settings, **agent.settings}
+    with answers(folder / ANSWERS, settings, begun=bool(_rounds(folder))) as file:
         file.begin(given)
-        rounds = sorted(folder.glob("round-*"))
+        rounds = _rounds(folder)
         results = Results(rounds)
         if results.missing:
-            return Round(rounds[-1], results.asked, file.tally, results.missing, sorted(rounds[-1].glob(REQUESTS)))
+            return Round(rounds[-1], results.asked, file.tally, results.missing, request_files(rounds[-1]))
         policy.know(results)
         part = folder / "next.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -110,6 +112,16 @@ async def anext_round(
         if not requests.requests:
             part.rmdir()
             return Round(None, 0, file.tally)
-        made = folder / f"round-{len(rounds) + 1:03}"
+        made = folder / f"round-{_number(rounds[-1]) + 1 if rounds else 1:03}"
         os.replace(part, made)
-        return Round(made, requests.requests, file.tally, files=sorted(made.glob(REQUESTS)))
+        return Round(made, requests.requests, file.tally, files=request_files(made))
+
+
+def _rounds(folder: Path) -> list[Path]:
+    """The folders of the rounds, in order; archives of them and other things may lie beside them."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if _ROUND.fullmatch(path.name) and path.is_dir()), key=_number)
+
+
+def _number(round: Path) -> int:
+    return int(round.name.removeprefix("round-"))

@@ -74,7 +74,7 @@ class Rows:
                 if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                     image = os.path.join(root, name)
                     id = Path(image).relative_to(self.path).as_posix()
-                    yield BatchRow(storable(id), (image,), storable(question), _digest([id], question))
+                    yield BatchRow(_storable_id(id), (image,), storable(question), _digest([id], question))
 
     def _json_lines(self) -> Iterator[BatchRow]:
         wrong, good = None, False
@@ -86,13 +86,14 @@ class Rows:
                     record = json.loads(line)
                     if not isinstance(record, dict):
                         raise ValueError("it is no JSON object")
+                    row = self._row(record, number)
                 except (ValueError, RecursionError) as error:
                     wrong = wrong or f"line {number}: {error}"
                     digest = hashlib.sha256(line).hexdigest()[:24]
                     yield BatchRow(f"{number}-{digest[:12]}", (), "", digest, f"line {number} is no row: {error}")
                     continue
                 good = True
-                yield self._row(record, number)
+                yield row
         if wrong and not good:
             raise ConfigError(f"{self.path} holds no rows ({wrong}): give JSONL, parquet, or a folder of images")
 
@@ -133,7 +134,7 @@ class Rows:
         id = record.get("id")
         named = isinstance(id, str | int | float) and not isinstance(id, bool) and str(id) != ""
         return BatchRow(
-            id=storable(str(id)) if named else f"{number}-{digest[:12]}",
+            id=_storable_id(str(id)) if named else f"{number}-{digest[:12]}",
             images=tuple(self._located(image) for image in images),
             question=storable(question) if isinstance(question, str) else "",
             digest=digest,
@@ -158,3 +159,9 @@ def _digest(images: list[Any], question: Any) -> str:
 def storable(text: str) -> str:
     """Half of a surrogate pair, which JSON and file names may hold, can be neither sent nor stored."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _storable_id(id: str) -> str:
+    """Ids that differ only in what cannot be stored stay different."""
+    kept = storable(id)
+    return kept if kept == id else f"{kept}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

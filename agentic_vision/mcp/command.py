@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +66,8 @@ def run(
         raise ConfigError("--base-url is an endpoint's: name its model, --policy MODEL")
     # Not with the client's tools: a trained policy knows its own, and answers worse where it is told of others.
     make = partial(make_agent, policy, base_url, None, max_turns=max_turns, max_visual_tokens=None)
-    toolbox = Toolbox.of(tool_names(tools))
+    with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print, and a client reads what is on stdout
+        toolbox = Toolbox.of(tool_names(tools))
     server = create_server(toolbox, family_named(family), Roots(root or [here]), make, max_turns)
     if not http:
         import anyio

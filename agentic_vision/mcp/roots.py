@@ -16,6 +16,7 @@ from ..errors import ConfigError, ImageError
 from ..source import MAX_BYTES, Source
 
 LONGEST_LABEL = 200  # characters of what the client wrote that are told back to it
+_FOLDER = sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_PATH"))  # which need not be listable
 
 
 class Roots:
@@ -30,6 +31,8 @@ class Roots:
                 raise ConfigError(f"the root {folder} is not a folder: give one that exists")
         self._declared = [Path(os.path.abspath(folder)) for folder in folders]
         self._real = [Path(os.path.realpath(folder)) for folder in folders]
+        # Whoever may write in a root may put a link in the place of another root in it.
+        self._outermost = sorted(self._real, key=lambda root: len(root.parts))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self._declared))
@@ -40,7 +43,7 @@ class Roots:
             return Source.open(image), len(image)  # which fetches no URL, and says so
         label = image[:LONGEST_LABEL]
         try:
-            data = _read(self._inside(_path(image), label), label)
+            data = _read(*self._inside(_path(image), label), label)
         except FileNotFoundError as error:
             raise ImageError(f"there is no file {label} in {self}: check the path") from error
         except OSError as error:
@@ -51,8 +54,8 @@ class Roots:
             raise ImageError(f"{label!r} cannot be a path ({error}): check it") from error
         return Source(label, data=data), len(data)
 
-    def _inside(self, path: Path, label: str) -> Path:
-        """Where the file is, links followed. Raises `ImageError` where that is outside."""
+    def _inside(self, path: Path, label: str) -> tuple[Path, Path]:
+        """A root, and where in it the file is, links followed. Raises `ImageError` where that is outside."""
         if ".." in path.parts:  # its way may lead through the outside, and would tell what is there
             raise ImageError(f"{label} goes up a folder: write its path without '..', inside {self}")
         if not path.is_absolute():
@@ -61,10 +64,12 @@ class Roots:
             known = any(path.is_relative_to(root) for root in (*self._declared, *self._real))
             candidates = [path] if known else []
         real = [Path(os.path.realpath(candidate)) for candidate in candidates]
-        inside = [file for file in real if any(file.is_relative_to(root) for root in self._real)]
+        inside = [
+            (root, file.relative_to(root)) for file in real for root in self._outermost if file.is_relative_to(root)
+        ]
         if not inside:
             raise ImageError(f"{label} is outside of what this server may read: give an image inside {self}")
-        return next((file for file in inside if os.path.exists(file)), inside[0])
+        return next(((root, file) for root, file in inside if os.path.exists(root / file)), inside[0])
 
 
 def _path(image: str) -> Path:
@@ -76,13 +81,29 @@ def _path(image: str) -> Path:
     return Path(url2pathname(uri.path))
 
 
-def _read(path: Path, label: str) -> bytes:
-    """The bytes of a regular file: opening never waits for a pipe, nor follows a link put there meanwhile."""
-    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with open(path, "rb", opener=lambda name, usual: os.open(name, usual | flags)) as file:
+def _read(root: Path, path: Path, label: str) -> bytes:
+    """The bytes of a regular file: opening never waits for a pipe."""
+    with open(path, "rb", opener=lambda _, flags: _opened(root, path, flags)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ImageError(f"{label} is not a file: give the path of an image file")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ImageError(f"{label} has more than {MAX_BYTES:,} bytes: give a smaller copy of it")
     return data
+
+
+def _opened(root: Path, path: Path, flags: int) -> int:
+    """The descriptor of a path without links in `root`: a link put there meanwhile, for any part of it, fails."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if os.open not in os.supports_dir_fd:  # Windows
+        return os.open(root / path, flags)
+    *folders, name = path.parts or (".",)
+    folder = os.open(root, _FOLDER)
+    try:
+        for part in folders:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)

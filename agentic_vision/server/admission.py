@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 
 class FullError(Exception):
@@ -24,14 +24,26 @@ class Admission:
         self._room = asyncio.Semaphore(in_flight)
         self._most, self._queue = in_flight, queue
         self._seconds = 1.0  # what a question took lately
+        self._uploading = 0
         self.running = 0
         self.waiting = 0
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """The time in which a question is read: it takes a place already. Raises `FullError` where there is none."""
+        if self.running + self.waiting + self._uploading >= self._most + self._queue:
+            raise self._full()
+        self._uploading += 1
+        try:
+            yield
+        finally:
+            self._uploading -= 1
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """The time of one question. Raises `FullError` where nobody more may wait."""
         if self._room.locked() and self.waiting >= self._queue:
-            raise FullError(math.ceil(max(1.0, self._seconds * (self.waiting + 1) / self._most)))
+            raise self._full()
         self.waiting += 1
         try:
             await self._room.acquire()
@@ -45,3 +57,6 @@ class Admission:
             self.running -= 1
             self._room.release()
             self._seconds += 0.1 * (time.monotonic() - started - self._seconds)
+
+    def _full(self) -> FullError:
+        return FullError(math.ceil(max(1.0, self._seconds * (self.waiting + 1) / self._most)))

@@ -1,7 +1,7 @@
 """The server's addresses: /v1/chat/completions, /v1/models, /healthz, /metrics.
 
 `create_app(agent)` is an ASGI application like any other; `agentic-vision serve` runs it with uvicorn. Requests are
-bounded in number, size and time. A client that goes away takes its question with it.
+bounded in number, size and time, from their first byte on. A client that goes away takes its question with it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ..agent import VisionAgent
 from ..errors import ConfigError, ContextFullError, ImageError, PolicyError, RefusedError
@@ -27,7 +28,7 @@ from .admission import Admission, FullError
 from .metrics import Metrics
 from .pumped import Pumped
 from .raw import Raw
-from .wire import ChatRequest, Completion, error, event
+from .wire import MAX_IMAGES, ChatRequest, Completion, error, event
 
 T = TypeVar("T")
 
@@ -35,8 +36,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Settings:
     """`model`: the name under which it is served. `raw`: the bare policy, without the loop. `api_keys`: whom to serve;
-    none is everybody. `in_flight` questions at once, `queue` waiting. `deadline`: seconds a request, its waiting
-    included. `max_bytes` of a request.
+    none is everybody. `in_flight` questions at once, `queue` waiting. `deadline`: seconds a request, its upload and its
+    waiting included. `max_bytes` of a request.
     """
 
     model: str = "agentic-vision"
@@ -52,6 +53,10 @@ class Settings:
             raise ConfigError(
                 "a server needs in_flight of 1 or more, a queue of 0 or more, a deadline above 0, and max_bytes from 1 "
                 f"to {MAX_BYTES:,}"
+            )
+        if not all(key.strip() for key in self.api_keys):
+            raise ConfigError(
+                "a key of this server is empty, which would let everybody in: give keys, or none to do just that"
             )
 
 
@@ -114,31 +119,42 @@ class _Server:
 
     async def _chat(self, request: Request) -> Response:
         self._authorised(request)
+        until = asyncio.get_running_loop().time() + self._settings.deadline
         try:
-            asked = ChatRequest.model_validate_json(await request.body())
+            async with asyncio.timeout_at(until):
+                asked = await self._read(request)
+                completion = Completion(self._settings.model)
+                # Without an image there is nothing to look at, and nothing to save.
+                raw = self._settings.raw or not asked.images
+                if not raw and asked.tools:
+                    said = (
+                        "this server calls visual tools by itself, and none of the client's: leave out `tools`, or "
+                        "start it with --raw"
+                    )
+                    raise _HttpError(400, error(said, "invalid_request_error"))
+                if asked.stream:
+                    work = self._streamed(asked, completion, raw=raw, until=until)
+                else:
+                    work = self._answered(asked, completion, raw=raw)
+                return await _unless_gone(request, work)
+        except TimeoutError as late:
+            raise _HttpError(504, self._late()) from late
+
+    async def _read(self, request: Request) -> ChatRequest:
+        """What is asked. While it is uploaded, it has a place among those who wait."""
+        try:
+            with self._admission.uploading():
+                asked = ChatRequest.model_validate_json(await request.body())
+        except ClientDisconnect as gone:
+            raise _GoneError from gone
         except ValidationError as invalid:
             # Of the alternatives that did not match, the one that came furthest is what was meant.
             first = max(invalid.errors(include_url=False), key=lambda problem: len(problem["loc"]))
             where = ".".join(map(str, first["loc"])) or "body"
             raise _HttpError(400, error(f"{where}: {first['msg']}", "invalid_request_error")) from invalid
-        completion = Completion(self._settings.model)
-        # Without an image there is nothing to look at, and nothing to save.
-        raw = self._settings.raw or not asked.images
-        if not raw and asked.tools:
-            raise _HttpError(
-                400,
-                error(
-                    "this server calls visual tools by itself, and none of the client's: leave out `tools`, or start "
-                    "it with --raw",
-                    "invalid_request_error",
-                ),
-            )
-        work = self._streamed if asked.stream else self._answered
-        try:
-            async with asyncio.timeout(self._settings.deadline):
-                return await _unless_gone(request, work(asked, completion, raw=raw))
-        except TimeoutError as late:
-            raise _HttpError(504, self._late()) from late
+        if len(asked.images) > MAX_IMAGES:
+            raise ImageError(f"the request has {len(asked.images)} images, more than {MAX_IMAGES}: send fewer")
+        return asked
 
     async def _answered(self, asked: ChatRequest, completion: Completion, *, raw: bool) -> Response:
         async with self._admission.admitted():
@@ -151,7 +167,7 @@ class _Server:
             return JSONResponse(failed[1], failed[0])
         return JSONResponse(answers.whole(result, completion, trajectory=asked.agentic_vision.trajectory))
 
-    async def _streamed(self, asked: ChatRequest, completion: Completion, *, raw: bool) -> Response:
+    async def _streamed(self, asked: ChatRequest, completion: Completion, *, raw: bool, until: float) -> Response:
         """Admission and bad input are told by the status; from the first event on, errors are events."""
         if raw:
             parts = self._raw.stream(asked, completion)
@@ -162,7 +178,7 @@ class _Server:
             parts = answers.chunks(
                 self._counted(events), completion, with_usage=with_usage, trajectory=asked.agentic_vision.trajectory
             )
-        pumped = Pumped(self._admitted(parts))
+        pumped = Pumped(self._admitted(parts, until))
         try:
             first = await pumped.next()
         except BaseException:
@@ -170,11 +186,11 @@ class _Server:
             raise
         return StreamingResponse(pumped.rest(first), media_type="text/event-stream")
 
-    async def _admitted(self, parts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async def _admitted(self, parts: AsyncGenerator[str, None], until: float) -> AsyncGenerator[str, None]:
         begun = False
         async with aclosing(parts), self._admission.admitted():
             try:
-                async with asyncio.timeout(self._settings.deadline):
+                async with asyncio.timeout_at(until):
                     async for part in parts:
                         begun = True
                         yield part
@@ -204,9 +220,10 @@ class _Server:
     def _authorised(self, request: Request) -> None:
         if not self._settings.api_keys:
             return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
         # Every key is compared, in constant time: the time taken tells nothing.
-        if not max([hmac.compare_digest(given, key.encode()) for key in self._settings.api_keys]):
+        known = max([hmac.compare_digest(given.encode(), key.encode()) for key in self._settings.api_keys])
+        if not known or scheme.lower() != "bearer":
             said = "the key is not one of this server's: send Authorization: Bearer KEY"
             raise _HttpError(401, error(said, "authentication_error", "invalid_api_key"))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError
 from ..policies.native_calls import NativeReply
 from ..policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart, ToolSpec
 from ..prompts import system_text
 from ..source import Source
 from ..view import View
-from .wire import MAX_IMAGES, ChatRequest, SentImage, SentMessage
+from .wire import ChatRequest, SentImage, SentMessage
 
 
 def question(request: ChatRequest) -> str:
@@ -32,28 +33,44 @@ def question(request: ChatRequest) -> str:
 
 
 def sources(request: ChatRequest) -> list[Source]:
-    """The images, in order. Raises `ImageError` for what is none, for too many, and for addresses of any kind."""
-    if len(request.images) > MAX_IMAGES:
-        raise ImageError(f"the request has {len(request.images)} images, more than {MAX_IMAGES}: send fewer")
+    """The images, in order. Raises `ImageError` for what is none, and for addresses of any kind."""
     return [_source(image) for image in request.images]
 
 
 def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
     """The messages for the bare policy; images at the size at which its family sees all it can.
 
-    The client's tools are told in the policy's own style, before what the client's system prompt says.
+    The client's tools are told in the policy's own style, before what the client's system prompt says. Raises
+    `ImageError` as `sources` does, and `ConfigError` where results and calls do not match.
     """
     tools = tuple(
         ToolSpec(tool.function.name, tool.function.description, tool.function.parameters)
         for tool in request.tools or ()
     )
-    messages = [_message(message, policy, native=bool(tools)) for message in request.messages]
+    messages = [_message(message, policy, native=bool(tools)) for message in _matched(request.messages)]
     if tools:
         if policy.style is PromptStyle.COMPACT:  # it was trained on that one line, and on no other
             messages = [message for message in messages if message.role != "system"]
         told = system_text(tools, policy.style, reduced=False)
         messages.insert(0, Message(role="system", parts=(TextPart(text=told),)))
     return Conversation(id=id, messages=_one_system(messages), tools=tools)
+
+
+def _matched(messages: Sequence[SentMessage]) -> Iterator[SentMessage]:
+    """The messages, results in the order of the calls that they answer: to policies, their place says which."""
+    calls: list[str] = []
+    for are_results, group in groupby(messages, lambda message: message.role == "tool"):
+        some = list(group)
+        if are_results:
+            answered = [result.tool_call_id or "" for result in some]
+            if sorted(answered) != sorted(calls) and (calls or any(answered)):  # a text protocol has no ids
+                raise ConfigError(
+                    f"the results of {', '.join(answered)} do not answer the calls before them "
+                    f"({', '.join(calls) or 'there are none'}): send one result for every call, with its tool_call_id"
+                )
+            some.sort(key=lambda result: calls.index(result.tool_call_id or "") if calls else 0)
+        yield from some
+        calls = [call.id for call in some[-1].tool_calls or ()]
 
 
 def _one_system(messages: Sequence[Message]) -> tuple[Message, ...]:

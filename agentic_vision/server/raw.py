@@ -6,6 +6,7 @@ again: conversations are recognised by what was said in them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -31,23 +32,20 @@ class Raw:
 
     async def ask(self, request: ChatRequest, completion: Completion) -> dict[str, Any]:
         """The completion. Raises `PolicyError` and `ImageError`."""
-        asked = self._conversation(request)
-        if request.tool_choice == "none" and isinstance(self._policy, Concluding):
-            reply = await self._policy.conclude(asked, seed=request.seed)
-        else:
-            reply = await self._policy.reply(asked, seed=request.seed)
+        asked = await self._conversation(request)
+        reply = await self._reply(request, asked)
         self._keep(asked, reply)
         message, finish_reason = _message(reply, native=bool(request.tools))
         return completion.whole(message, finish_reason, self._usage(asked, reply))
 
     async def stream(self, request: ChatRequest, completion: Completion) -> AsyncGenerator[str, None]:
         """The completion as server-sent events; with tools, which are read from the whole reply, in one piece."""
-        asked = self._conversation(request)
+        asked = await self._conversation(request)
         yield completion.chunk({"role": "assistant", "content": ""})
         native = bool(request.tools)
         whole: Reply | None = None
-        if native or not isinstance(self._policy, Streaming):
-            whole = await self._policy.reply(asked, seed=request.seed)
+        if native or request.tool_choice == "none" or not isinstance(self._policy, Streaming):
+            whole = await self._reply(request, asked)
             message, finish_reason = _message(whole, native=native)
             calls = [{**call, "index": index} for index, call in enumerate(message.get("tool_calls", ()))]
             said = {"content": message["content"]} if message["content"] else {}
@@ -67,11 +65,23 @@ class Raw:
             yield completion.last_chunk(self._usage(asked, whole))
         yield END
 
-    def _conversation(self, request: ChatRequest) -> Conversation:
+    async def _reply(self, request: ChatRequest, asked: Conversation) -> Reply:
+        if request.tool_choice == "none" and isinstance(self._policy, Concluding):
+            return await self._policy.conclude(asked, seed=request.seed)
+        return await self._policy.reply(asked, seed=request.seed)
+
+    async def _conversation(self, request: ChatRequest) -> Conversation:
+        # Large images take seconds to be read and hashed: meanwhile others are served.
+        found, before = await asyncio.to_thread(self._read, request)
+        known = self._ids.pop(before, None)
+        return found.model_copy(update={"id": known or uuid.uuid4().hex})
+
+    def _read(self, request: ChatRequest) -> tuple[Conversation, str]:
+        """What is said, and the digest of it up to the policy's last turn."""
         found = conversation(request, self._policy, "")
         said = [index for index, message in enumerate(found.messages) if message.role == "assistant"]
-        known = self._ids.pop(_digest(found.messages[: said[-1] + 1]), None) if said else None
-        return found.model_copy(update={"id": known or uuid.uuid4().hex})
+        _digest(found.messages)  # images keep their digests: those that are new are hashed now, not in `_keep`
+        return found, _digest(found.messages[: said[-1] + 1] if said else ())
 
     def _keep(self, asked: Conversation, reply: Reply) -> None:
         answered = Message(role="assistant", parts=(TextPart(text=reply.text),))
