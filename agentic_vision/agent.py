@@ -28,10 +28,11 @@ from .policies.chosen import policy_of
 from .policy import Policy
 from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
-from .runs import Run, Runs, check_same
+from .runs import Run, Runs, check_same, opened
 from .source import ImageLike, Source
 from .tool import VisualTool
 from .toolbox import Toolbox
+from .url_rules import is_url
 from .whole_text import whole
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class VisionAgent:
     def ask(
         self, images: Images | None, question: str, *, seed: int | None = None, thread_id: str | None = None
     ) -> Result:
-        """Ask about one image or several: paths, bytes, PIL images, numpy arrays or `data:` URIs.
+        """Ask about one image or several: paths, bytes, PIL images, numpy arrays or URLs.
 
         `thread_id` names the thread in the checkpointer. A thread that has ended can be asked again, with the same
         images or None: what was seen and said stays. Raises `ImageError` for an image that is none and `ConfigError`
@@ -155,7 +156,7 @@ class VisionAgent:
         if state.get("question"):
             if state.get("stop") is None:
                 raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
-            run, given = self._again(state, images, seed, heard=heard)
+            run, given = await self._again(state, images, seed, heard=heard)
             asked = [Asked(question=question).model_dump(mode="json")]
             # Where nothing could be shown for the budget of the first question, this one begins with the glance.
             seen = history.views(STEPS.validate_python(state["steps"]))
@@ -165,8 +166,8 @@ class VisionAgent:
         else:
             if images is None:
                 raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
-            given = _listed(images)
-            run = Run(tuple(Source.open(image) for image in given), seed, heard=heard)
+            sources, given = await _opened(images)
+            run = Run(sources, seed, heard=heard)
             start = {"id": thread_id or uuid.uuid4().hex, "question": question}
             state = {**start, "steps": []}
         async with aclosing(self._events(run, given, start, state)) as events:
@@ -177,8 +178,8 @@ class VisionAgent:
         """Go on with a question that broke off: the process ended, the policy failed, or the deadline passed.
 
         Images that were files are opened again from their paths; others come from the `image_folder`, or must be
-        given. A question that has ended otherwise gives the result that it had. Raises `ConfigError` for an unknown
-        thread or other images.
+        given. Without such a folder, URLs are fetched again, and must still lead to the same image. A question that has
+        ended otherwise gives the result that it had. Raises `ConfigError` for an unknown thread or other images.
         """
         return sync.run(self.aresume(thread_id, images, seed=seed))
 
@@ -195,7 +196,7 @@ class VisionAgent:
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if not records and images is None:
             raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
-        run, given = self._again(state, images, self.seed if seed is None else seed)
+        run, given = await self._again(state, images, self.seed if seed is None else seed)
         stopped = state.get("stop")
         if stopped is not None and (state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE):
             self._runs.end(thread_id)
@@ -208,19 +209,18 @@ class VisionAgent:
             state |= _ANEW
         return await _result(self._events(run, given, start, state))
 
-    def _again(
+    async def _again(
         self, state: Mapping[str, Any], images: Images | None, seed: int | None, *, heard: bool = False
     ) -> tuple[Run, Sequence[ImageLike | Source]]:
         """The run of a stored thread, and its images: the given ones, or those that it knows how to find."""
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if images is None:
-            sources = self._runs.get(state["id"], records).sources
+            sources = (await self._runs.get(state["id"], records)).sources
             return Run(sources, seed, heard), sources
-        given = _listed(images)
-        run = Run(tuple(Source.open(image) for image in given), seed, heard)
+        sources, given = await _opened(images)
         if records:
-            check_same(run.sources, records)
-        return run, given
+            check_same(sources, records)
+        return Run(sources, seed, heard), given
 
     def batch(self, rows: Iterable[tuple[Images, str]], *, concurrency: int = 16) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
@@ -289,8 +289,11 @@ async def _result(events: AsyncGenerator[Event, None]) -> Result:
     raise AssertionError("a stream of events ends with DoneEvent")
 
 
-def _listed(images: Images) -> list[ImageLike | Source]:
+async def _opened(images: Images) -> tuple[tuple[Source, ...], list[ImageLike | Source]]:
+    """The sources, and the images as they were given; those that were fetched are not fetched for a trace again."""
     listed: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     if not listed:
         raise ConfigError("there is no image: give one, or a list of them")
-    return listed
+    sources = await opened(listed)
+    fetched = (isinstance(image, str) and is_url(image) for image in listed)
+    return sources, [source if new else image for source, image, new in zip(sources, listed, fetched, strict=True)]

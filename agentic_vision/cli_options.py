@@ -41,6 +41,14 @@ BaseUrlOption = Annotated[
         help="An OpenAI-compatible endpoint, which --policy then names a model of; its key is OPENAI_API_KEY.",
     ),
 ]
+AllowUrlsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-urls",
+        help="Fetch images that clients give by http(s) URL; from private hosts only those in "
+        "AGENTIC_VISION_ALLOW_HOSTS, separated by commas.",
+    ),
+]
 
 
 def make_agent(

@@ -45,7 +45,7 @@ STEPS: TypeAdapter[list[Step]] = TypeAdapter(list[Step])
 
 
 class State(TypedDict, total=False):
-    """What is stored between steps: JSON alone. `images` are paths, for who starts the graph itself.
+    """What is stored between steps: JSON alone. `images` are paths or URLs, for who starts the graph itself.
 
     `ending`: the limit for which the next turn is the last one, in which the policy is made to answer.
     """
@@ -84,7 +84,7 @@ class Loop:
     async def glance(self, state: State) -> State:
         """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
         id = state.get("id") or uuid.uuid4().hex
-        run = self.runs.start(id, state.get("images", []))
+        run = await self.runs.start(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
         records = [SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources]
@@ -107,7 +107,7 @@ class Loop:
 
     async def think(self, state: State) -> State:
         """Ask the policy for the next turn, and decide whether it was the last one."""
-        run = self._run(state)
+        run = await self._run(state)
         steps = STEPS.validate_python(state["steps"])
         before = history.turns(history.current(steps))
         told = state.get("ending")
@@ -174,7 +174,7 @@ class Loop:
 
     async def look(self, state: State) -> State:
         """Make the calls of the last turn, or report what was malformed in it."""
-        run = self._run(state)
+        run = await self._run(state)
         steps = STEPS.validate_python(state["steps"])
         turn = steps[-1]
         assert isinstance(turn, Turn)
@@ -284,8 +284,8 @@ class Loop:
 
         return step
 
-    def _run(self, state: State) -> Run:
-        return self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
+    async def _run(self, state: State) -> Run:
+        return await self.runs.get(state["id"], [SourceRecord.model_validate(record) for record in state["sources"]])
 
     def _left(self, run: Run) -> float | None:
         return self.limits.left(run.seconds)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from .errors import ConfigError, ImageError
 from .image_store import ImageStore
 from .messages import SourceRecord
-from .source import Source
+from .source import ImageLike, Source
 
 KEPT = 64  # reopened questions whose end nobody announces (they were started on the graph itself)
 
@@ -92,29 +92,29 @@ class Runs:
         self._asked.pop(id, None)
         self._reopened.pop(id, None)
 
-    def start(self, id: str, paths: Sequence[str]) -> Run:
-        """The run that `begin` holds, else a new one on images that are read from `paths`. Raises `ImageError`."""
+    async def start(self, id: str, paths: Sequence[str]) -> Run:
+        """The run that `begin` holds, else a new one on the images at `paths` (or URLs). Raises `ImageError`."""
         # Never one reopened before: whoever starts the graph may use an id again, with other images.
-        return self._asked.get(id) or self._kept(id, self._opened(paths))
+        return self._asked.get(id) or self._kept(id, Run(await opened(paths), self._seed))
 
-    def get(self, id: str, records: Sequence[SourceRecord]) -> Run:
+    async def get(self, id: str, records: Sequence[SourceRecord]) -> Run:
         """The run of this id; in another process than it began in, its sources are opened again.
 
-        Raises `ConfigError` where they were not files, or have changed since.
+        Raises `ConfigError` where they were neither files nor URLs, or have changed since.
         """
         run = self._asked.get(id) or self._reopened.get(id)
         if run is None:
             try:
-                run = Run(tuple(self._again(record) for record in records), self._seed)
+                run = Run(tuple([await self._again(record) for record in records]), self._seed)
             except ImageError as error:
                 raise ConfigError(f"{error}; to go on, pass the question's images to resume()") from error
             check_same(run.sources, records)  # before it is kept: the next to ask for it must be refused as well
             self._kept(id, run)
         return run
 
-    def _again(self, record: SourceRecord) -> Source:
+    async def _again(self, record: SourceRecord) -> Source:
         kept = self._images.get(record.digest, record.label) if self._images is not None else None
-        return kept or Source.open(record.label)
+        return kept or await Source.aopen(record.label)
 
     def _kept(self, id: str, run: Run) -> Run:
         self._reopened[id] = run
@@ -122,8 +122,10 @@ class Runs:
             self._reopened.popitem(last=False)
         return run
 
-    def _opened(self, paths: Sequence[str]) -> Run:
-        return Run(tuple(Source.open(path) for path in paths), self._seed)
+
+async def opened(images: Sequence[ImageLike | Source]) -> tuple[Source, ...]:
+    """The images as sources. Raises `ImageError`."""
+    return tuple([await Source.aopen(image) for image in images])
 
 
 def check_same(sources: Sequence[Source], records: Sequence[SourceRecord]) -> None:

@@ -26,6 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from agentic_vision.errors import ImageError
 from agentic_vision.stored_image import UPRIGHT, orientation, stored_corners, to_rgb
+from agentic_vision.url_rules import is_url
 from agentic_vision.whole_text import whole
 
 if TYPE_CHECKING:
@@ -83,12 +84,13 @@ class Source:
 
     @classmethod
     def open(cls, image: ImageLike | Source) -> Source:
-        """A source from a path, bytes, a PIL image, a numpy array or a `data:` URI.
+        """A source from a path, bytes, a PIL image, a numpy array, or a URL: `http:`, `https:` or `data:`.
 
         Arrays are height x width, optionally x 1, 3 (RGB) or 4 (RGBA), of uint8, uint16 or bool. Images and
         arrays are copied, so that a later change of them does not reach the source; bytes of a file are read
-        once. Raises `ImageError` for whatever is missing, not an image, or larger than the limits of this
-        module. Damage behind the header shows only in `pixels`, which raises the same error.
+        once. A URL is fetched, once, by the rules of `url_rules`. Raises `ImageError` for whatever is missing, not an
+        image, or larger than the limits of this module. Damage behind the header shows only in `pixels`, which raises
+        the same error.
         """
         if isinstance(image, Source):
             return image
@@ -100,15 +102,26 @@ class Source:
                 return cls("image", image=ImageOps.exif_transpose(image).copy())
         if isinstance(image, str) and image[:5].lower() == "data:":
             return cls("data URI", data=_from_data_uri(image))
-        if isinstance(image, str) and image[:8].lower().startswith(("http://", "https://")):
-            raise ImageError(f"{image} is a URL, and URLs are not fetched: download it and give the path or the bytes")
+        if isinstance(image, str) and is_url(image):
+            from agentic_vision.fetch import fetch
+
+            return cls(image, data=_checked(fetch(image), image))
         if isinstance(image, str | os.PathLike):
             return cls(os.fspath(image), data=_from_file(image), path=os.fspath(image))
         if hasattr(image, "__array_interface__"):
             return cls("array", image=_from_array(image))
         raise ImageError(
-            f"a {type(image).__name__} is not an image: give a path, bytes, a PIL image, a numpy array or a data: URI"
+            f"a {type(image).__name__} is not an image: give a path, bytes, a PIL image, a numpy array or a URL"
         )
+
+    @classmethod
+    async def aopen(cls, image: ImageLike | Source) -> Source:
+        """`open`, for async callers: others go on while a URL is fetched."""
+        if not (isinstance(image, str) and is_url(image)):
+            return cls.open(image)
+        from agentic_vision.fetch import afetch
+
+        return cls(image, data=_checked(await afetch(image), image))
 
     @property
     def data(self) -> bytes | None:

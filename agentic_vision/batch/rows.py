@@ -1,8 +1,8 @@
 """Which questions does a batch ask? Rows of JSONL or parquet, or one question of every image in a folder.
 
-`{"id"?, "images": [path] or "image": path, "question"}`: paths are relative to the file's folder; parquet may hold the
-images' bytes as well, as `datasets` writes them. Rows are read one by one, and again from the start by whoever
-iterates again. A row that cannot be asked is a row all the same, which says why.
+`{"id"?, "images": [path] or "image": path, "question"}`: paths are relative to the file's folder, URLs are fetched;
+parquet may hold the images' bytes as well, as `datasets` writes them. Rows are read one by one, and again from the
+start by whoever iterates again. A row that cannot be asked is a row all the same, which says why.
 """
 
 from __future__ import annotations

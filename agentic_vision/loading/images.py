@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ImageError, RowError
 from ..source import Source
+from ..url_rules import is_url
 from ..view import Box
 
 LONG = 1000
@@ -26,7 +27,7 @@ class Images:
         self._checked: dict[str, str | None] = {}
 
     def path(self, image: Any) -> str:
-        """The path of an image: a path, bytes, base64, a `data:` URI, or the mapping in which `datasets` holds it.
+        """The path of an image: a path, bytes, base64, a URL, or the mapping in which `datasets` holds it.
 
         Raises `RowError` for anything else.
         """
@@ -51,6 +52,8 @@ class Images:
                 return self._stored(Source.open(image).data or b"")
             except ImageError as error:
                 raise RowError(str(error)) from error
+        if is_url(image):
+            return self._fetched(image)
         if "://" in image[:8]:  # no path: whoever opens it says so
             return image
         if len(image) > LONG:
@@ -60,9 +63,24 @@ class Images:
                 raise RowError(f"an image is neither a path nor base64: {image[:40]!r} ...") from None
         return os.path.join(self.base, image)
 
+    def _fetched(self, url: str) -> str:
+        """The file that holds what was found at `url`, once and for all: all who read these rows see the same."""
+        path = self._named(url.encode())
+        if path.exists():
+            return str(path)
+        try:
+            return self._written_to(path, Source.open(url).data or b"")
+        except ImageError as error:
+            raise RowError(str(error)) from error
+
     def _stored(self, data: bytes) -> str:
         """The file that holds `data`, named by its hash."""
-        path = self.folder / hashlib.sha256(data).hexdigest()[:24]
+        return self._written_to(self._named(data), data)
+
+    def _named(self, name: bytes) -> Path:
+        return self.folder / hashlib.sha256(name).hexdigest()[:24]
+
+    def _written_to(self, path: Path, data: bytes) -> str:
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}")  # so that a killed run leaves no half of an image

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import anyio.to_thread
-from mcp.types import CallToolResult, Tool, ToolAnnotations
+from mcp.types import CallToolResult, Tool
 from pydantic import Field, StringConstraints
 
 from ..messages import Turn
 from ..result import DoneEvent, TurnEvent
-from ..source import Source
 from .results import Arguments, failed, said, validated
-from .roots import Roots
+from .roots import Roots, hints
 
 if TYPE_CHECKING:
     from ..agent import VisionAgent
@@ -50,7 +49,7 @@ class Asking:
         """The answer. Raises `AgenticVisionError` for what is wrong with the images, the arguments or the policy."""
         asked = validated(ASK, _AskArguments, arguments)
         async with self._room:
-            images = [await anyio.to_thread.run_sync(self._open, image) for image in asked.images]
+            images = [(await self._roots.aopen(image))[0] for image in asked.images]
             agent = await self._made()
             turns = 0
             async with aclosing(agent.astream(images, asked.question)) as events:
@@ -61,9 +60,6 @@ class Asking:
                     elif isinstance(event, DoneEvent):
                         return _answered(event)
         raise AssertionError("a stream of events ends with DoneEvent")
-
-    def _open(self, image: str) -> Source:
-        return self._roots.open(image)[0]
 
     async def _made(self) -> VisionAgent:
         async with self._making:
@@ -99,7 +95,7 @@ def _tool(roots: Roots) -> Tool:
             "items": {"type": "string"},
             "minItems": 1,
             "maxItems": MOST_IMAGES,
-            "description": f"What the question is about: paths of images inside {roots}, or data: URIs.",
+            "description": f"What the question is about: for each image a path inside {roots}, or {roots.kinds}.",
         },
         "question": {"type": "string", "description": "The question, complete in itself."},
     }
@@ -118,5 +114,5 @@ def _tool(roots: Roots) -> Tool:
         ),
         input_schema={"type": "object", "properties": inputs, "required": [*inputs], "additionalProperties": False},
         output_schema={"type": "object", "properties": outputs, "required": [*outputs]},
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=hints(roots),
     )

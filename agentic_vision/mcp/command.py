@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from ..cli_options import BaseUrlOption, PolicyOption, TurnsOption, make_agent, tool_names
+from ..cli_options import AllowUrlsOption, BaseUrlOption, PolicyOption, TurnsOption, make_agent, tool_names
 from ..errors import ConfigError
+from ..url_rules import UrlRules
 
 mcp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,6 +41,7 @@ def run(
     family: Annotated[
         str, typer.Option(help="The family of the client's model: what its visual tokens are, and its largest image.")
     ] = "qwen3-vl",
+    allow_urls: AllowUrlsOption = False,
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP, not stdin and stdout.")] = False,
     host: Annotated[
         str, typer.Option(help="With --http. There are no keys: whoever reaches it may look at the images.")
@@ -68,7 +70,8 @@ def run(
     make = partial(make_agent, policy, base_url, None, max_turns=max_turns, max_visual_tokens=None)
     with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print, and a client reads what is on stdout
         toolbox = Toolbox.of(tool_names(tools))
-    server = create_server(toolbox, family_named(family), Roots(root or [here]), make, max_turns)
+    roots = Roots(root or [here], UrlRules() if allow_urls else None)
+    server = create_server(toolbox, family_named(family), roots, make, max_turns)
     if not http:
         import anyio
         from mcp.server.stdio import stdio_server

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
-from mcp.types import CallToolResult, Tool, ToolAnnotations
+from mcp.types import CallToolResult, Tool
 
 from ..errors import ConfigError
 from ..messages import ToolCall
@@ -21,14 +21,13 @@ from ..toolbox import Look, Toolbox
 from ..view import View
 from ..visual_tokens import Family
 from .results import Arguments, drawn, failed, said, shown, validated
-from .roots import Roots
+from .roots import Roots, hints
 from .shown import ShownViews
 
 GLANCE, FRACTION = "glance", 0.25
 AT_ONCE = 4  # images that are decoded at a time: each may take a quarter of a GiB
 
 _VIEW = re.compile(r"view [0-9a-f]+")
-_READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
 
 class _GlanceArguments(Arguments):
@@ -43,6 +42,7 @@ class Looking:
             raise ConfigError(f"a visual tool is called {GLANCE}, as the first look is: leave it out of --tools")
         self._toolbox, self._roots = toolbox, roots
         self._family = replace(family, coordinates="per_mille")
+        self._annotations = hints(roots)
         self._shown = ShownViews()
         self._room = anyio.CapacityLimiter(AT_ONCE)
         self.tools = [self._glance(), *self._visual()]
@@ -75,7 +75,7 @@ class Looking:
 
     async def _opened(self, asked: str) -> tuple[Source, View]:
         """An image, and the glance at it."""
-        image, size = await anyio.to_thread.run_sync(self._roots.open, asked, limiter=self._room)
+        image, size = await self._roots.aopen(asked, self._room)
         self._shown.keep(image, size)
         return image, View.whole(image.size, self._family.glance(image.size, FRACTION).size)
 
@@ -89,7 +89,7 @@ class Looking:
         return shown(pixels, f"{self._shown.add(client, view, image)} ({about}; {cost})")
 
     def _glance(self) -> Tool:
-        image = {"type": "string", "description": f"The path of an image inside {self._roots}, or a data: URI."}
+        image = {"type": "string", "description": f"The path of an image inside {self._roots}, or {self._roots.kinds}."}
         return Tool(
             name=GLANCE,
             description=(
@@ -102,7 +102,7 @@ class Looking:
                 "required": ["image"],
                 "additionalProperties": False,
             },
-            annotations=_READ_ONLY,
+            annotations=self._annotations,
         )
 
     def _visual(self) -> list[Tool]:
@@ -115,6 +115,6 @@ class Looking:
             required = ["image", *spec.schema.get("required", ())]
             schema = {**spec.schema, "properties": properties, "required": required}
             tools.append(
-                Tool(name=spec.name, description=spec.description, input_schema=schema, annotations=_READ_ONLY)
+                Tool(name=spec.name, description=spec.description, input_schema=schema, annotations=self._annotations)
             )
         return tools

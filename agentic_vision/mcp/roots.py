@@ -1,4 +1,4 @@
-"""Which images may a client name? `data:` URIs, and files in the folders that the server was given: nothing else.
+"""Which images may a client name? `data:` URIs, files in the folders that the server was given, and URLs by its rules.
 
 What is outside is refused in one way, whether or not there is a file, so that a client learns nothing of it.
 """
@@ -12,9 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import anyio
+import anyio.to_thread
+from mcp.types import ToolAnnotations
+
 from ..errors import ConfigError, ImageError
 from ..source import MAX_BYTES, Source
+from ..url_rules import UrlRules, is_url
 
+AT_ONCE = 4  # images that are fetched at a time
 LONGEST_LABEL = 200  # characters of what the client wrote that are told back to it
 _FOLDER = sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_PATH"))  # which need not be listable
 
@@ -22,13 +28,14 @@ _FOLDER = sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_
 class Roots:
     """The folders whose images may be read, by paths in them, absolute paths and `file:` URIs.
 
-    Raises `ConfigError` for a folder that is none.
+    `urls`: the rules for images at http(s) URLs; None is none of them. Raises `ConfigError` for a folder that is none.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], urls: UrlRules | None = None) -> None:
         for folder in folders:
             if not folder.is_dir():
                 raise ConfigError(f"the root {folder} is not a folder: give one that exists")
+        self.urls, self._fetching = urls, anyio.Semaphore(AT_ONCE)
         self._declared = [Path(os.path.abspath(folder)) for folder in folders]
         self._real = [Path(os.path.realpath(folder)) for folder in folders]
         # Whoever may write in a root may put a link in the place of another root in it.
@@ -37,10 +44,30 @@ class Roots:
     def __str__(self) -> str:
         return ", ".join(map(str, self._declared))
 
+    @property
+    def kinds(self) -> str:
+        """What an image may be given as, beside a path."""
+        return "a data: URI" if self.urls is None else "a data: or http(s) URL"
+
+    async def aopen(self, image: str, limiter: anyio.CapacityLimiter | None = None) -> tuple[Source, int]:
+        """`open`, in a thread of `limiter`; and images at URLs, where they are allowed."""
+        if self.urls is None or not is_url(image):
+            return await anyio.to_thread.run_sync(self.open, image, limiter=limiter)
+        from ..fetch import afetch
+
+        async with self._fetching:
+            data = await afetch(image, self.urls)
+        return await anyio.to_thread.run_sync(Source, image[:LONGEST_LABEL], data, limiter=limiter), len(data)
+
     def open(self, image: str) -> tuple[Source, int]:
         """The image, and the bytes that its file has. Raises `ImageError` for what may not or cannot be read."""
-        if image[:5].lower() == "data:" or image[:8].lower().startswith(("http://", "https://")):
-            return Source.open(image), len(image)  # which fetches no URL, and says so
+        if is_url(image):
+            raise ImageError(
+                f"{image[:LONGEST_LABEL]} is a URL, and URLs are not fetched: download it and give the path, or have "
+                "the server started with --allow-urls"
+            )
+        if image[:5].lower() == "data:":
+            return Source.open(image), len(image)
         label = image[:LONGEST_LABEL]
         try:
             data = _read(*self._inside(_path(image), label), label)
@@ -70,6 +97,11 @@ class Roots:
         if not inside:
             raise ImageError(f"{label} is outside of what this server may read: give an image inside {self}")
         return next(((root, file) for root, file in inside if os.path.exists(root / file)), inside[0])
+
+
+def hints(roots: Roots) -> ToolAnnotations:
+    """What all tools have in common that look at images of `roots`."""
+    return ToolAnnotations(read_only_hint=True, open_world_hint=roots.urls is not None)
 
 
 def _path(image: str) -> Path:

@@ -51,7 +51,10 @@ def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -
 
 
 def images_of(said: Iterable[BaseMessage]) -> list[Source]:
-    """Every image in the messages, in order. Raises `ImageError` for one that is broken, or an address."""
+    """Every image in the messages, in order. Raises `ImageError` for one that is broken, or an address.
+
+    Addresses are not fetched here: who talks in a conversation is seldom who runs the program.
+    """
     found: list[Source] = []
     for message in said:
         for block in message.content_blocks:

@@ -23,6 +23,7 @@ from ..agent import VisionAgent
 from ..errors import ConfigError, ContextFullError, ImageError, PolicyError, RefusedError
 from ..result import DoneEvent, Event
 from ..source import MAX_BYTES
+from ..url_rules import UrlRules
 from . import answers, incoming
 from .admission import Admission, FullError
 from .metrics import Metrics
@@ -37,7 +38,8 @@ T = TypeVar("T")
 class Settings:
     """`model`: the name under which it is served. `raw`: the bare policy, without the loop. `api_keys`: whom to serve;
     none is everybody. `in_flight` questions at once, `queue` waiting. `deadline`: seconds a request, its upload and its
-    waiting included. `max_bytes` of a request.
+    waiting included. `max_bytes` of a request, and of what is fetched for it. `urls`: by which rules images are fetched
+    from http(s) URLs; None is not at all.
     """
 
     model: str = "agentic-vision"
@@ -47,6 +49,7 @@ class Settings:
     queue: int = 128
     deadline: float = 120.0
     max_bytes: int = 64 * 2**20
+    urls: UrlRules | None = None
 
     def __post_init__(self) -> None:
         if self.in_flight < 1 or self.queue < 0 or self.deadline <= 0 or not 0 < self.max_bytes <= MAX_BYTES:
@@ -158,6 +161,7 @@ class _Server:
 
     async def _answered(self, asked: ChatRequest, completion: Completion, *, raw: bool) -> Response:
         async with self._admission.admitted():
+            asked = await self._fetched(asked)
             if raw:
                 return JSONResponse(await self._raw.ask(asked, completion))
             images = await asyncio.to_thread(incoming.sources, asked)
@@ -169,6 +173,16 @@ class _Server:
 
     async def _streamed(self, asked: ChatRequest, completion: Completion, *, raw: bool, until: float) -> Response:
         """Admission and bad input are told by the status; from the first event on, errors are events."""
+        pumped = Pumped(self._admitted(self._parts(asked, completion, raw=raw), until))
+        try:
+            first = await pumped.next()
+        except BaseException:
+            pumped.cancel()
+            raise
+        return StreamingResponse(pumped.rest(first), media_type="text/event-stream")
+
+    async def _parts(self, asked: ChatRequest, completion: Completion, *, raw: bool) -> AsyncGenerator[str, None]:
+        asked = await self._fetched(asked)
         if raw:
             parts = self._raw.stream(asked, completion)
         else:
@@ -178,13 +192,13 @@ class _Server:
             parts = answers.chunks(
                 self._counted(events), completion, with_usage=with_usage, trajectory=asked.agentic_vision.trajectory
             )
-        pumped = Pumped(self._admitted(parts, until))
-        try:
-            first = await pumped.next()
-        except BaseException:
-            pumped.cancel()
-            raise
-        return StreamingResponse(pumped.rest(first), media_type="text/event-stream")
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+
+    async def _fetched(self, asked: ChatRequest) -> ChatRequest:
+        rules = self._settings.urls
+        return asked if rules is None else await incoming.fetched(asked, rules, self._settings.max_bytes)
 
     async def _admitted(self, parts: AsyncGenerator[str, None], until: float) -> AsyncGenerator[str, None]:
         begun = False

@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption, TurnsOption, make_agent
+from ..cli_options import (
+    AllowUrlsOption,
+    BaseUrlOption,
+    PolicyOption,
+    TokensOption,
+    ToolsOption,
+    TurnsOption,
+    make_agent,
+)
 from ..errors import ConfigError
+from ..url_rules import UrlRules
 
 serve = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,6 +36,7 @@ def run(
         list[str] | None,
         typer.Option(envvar="AGENTIC_VISION_API_KEYS", help="A key that clients must send; repeat it for several."),
     ] = None,
+    allow_urls: AllowUrlsOption = False,
     in_flight: Annotated[int, typer.Option(min=1, help="Most questions at once.")] = 32,
     queue: Annotated[int, typer.Option(min=0, help="Most questions that wait; beyond it: 429.")] = 128,
     deadline: Annotated[float, typer.Option(min=0.001, help="Most seconds a request.")] = 120.0,
@@ -41,7 +51,13 @@ def run(
         raise ConfigError.missing_extra("serve", "the server") from error
 
     settings = Settings(
-        model=model, raw=raw, api_keys=tuple(api_key or ()), in_flight=in_flight, queue=queue, deadline=deadline
+        model=model,
+        raw=raw,
+        api_keys=tuple(api_key or ()),
+        in_flight=in_flight,
+        queue=queue,
+        deadline=deadline,
+        urls=UrlRules() if allow_urls else None,
     )
     agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
     config = uvicorn.Config(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from ..errors import ConfigError, ImageError
+from ..fetch import afetch
 from ..policies.native_calls import NativeReply
 from ..policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart, ToolSpec
 from ..prompts import system_text
 from ..source import Source
+from ..url_rules import UrlRules, is_url
 from ..view import View
 from .wire import ChatRequest, SentImage, SentMessage
 
@@ -30,6 +34,36 @@ def question(request: ChatRequest) -> str:
     ]
     parts = [*told, *(["The conversation so far:", *talk, "Now:"] if talk else []), last.text]
     return "\n\n".join(parts)
+
+
+async def fetched(request: ChatRequest, rules: UrlRules, max_bytes: int) -> ChatRequest:
+    """The request with the images at http(s) URLs in it, as if the client had sent them.
+
+    They have at most `max_bytes` together. Raises `ImageError` for what may not or cannot be fetched.
+    """
+    found: dict[str, str] = {}
+    room = max_bytes
+    for url in (image.image_url.url for image in request.images):
+        if not is_url(url) or url in found:
+            continue
+        data = await afetch(url, rules)
+        room -= len(data)
+        if room < 0:
+            raise ImageError(f"the images at the URLs have more than {max_bytes:,} bytes together: send smaller ones")
+        found[url] = "data:;base64," + (await asyncio.to_thread(base64.b64encode, data)).decode()
+    return request.model_copy(update={"messages": tuple(_held(message, found) for message in request.messages)})
+
+
+def _held(message: SentMessage, found: Mapping[str, str]) -> SentMessage:
+    if not isinstance(message.content, tuple):
+        return message
+    parts = []
+    for part in message.content:
+        if isinstance(part, SentImage) and part.image_url.url in found:
+            held = part.image_url.model_copy(update={"url": found[part.image_url.url]})
+            part = part.model_copy(update={"image_url": held})
+        parts.append(part)
+    return message.model_copy(update={"content": tuple(parts)})
 
 
 def sources(request: ChatRequest) -> list[Source]:
@@ -105,5 +139,6 @@ def _source(image: SentImage) -> Source:
     url = image.image_url.url
     if url[:5].lower() != "data:":
         # Neither fetched nor read: a client must not reach the server's network and files through it.
-        raise ImageError(f"{url[:100]!r} is no data: URI: send the image itself, data:image/jpeg;base64,...")
+        unless = ", or have the server started with --allow-urls" if is_url(url) else ""
+        raise ImageError(f"{url[:100]!r} is no data: URI: send the image itself, data:image/jpeg;base64,...{unless}")
     return Source.open(url)
