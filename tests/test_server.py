@@ -133,7 +133,8 @@ def test_a_refusal_and_no_answer_are_told_by_the_finish_reason():
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (messages(images=["https://example.com/a.png"]), "no data: URI"),
+        (messages(images=["https://example.com/a.png"]), "have the server started with --allow-urls"),
+        (messages(images=["file:///etc/passwd"]), "no data: URI"),
         (messages(images=["/etc/passwd"]), "no data: URI"),
         (messages(images=["data:image/png;base64,AAAA"]), "not an image"),
         (messages(images=["data:image/png;base64,?"]), "not valid base64"),

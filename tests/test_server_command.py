@@ -10,11 +10,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from server_client import ask, until
+import openai
+import pytest
+from server_client import ask, messages, until
 
 
 def test_the_command_serves_and_drains_on_sigterm():
-    command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "mine"]
+    command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "mine", "--allow-urls"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
     try:
         said = server.stderr.readline()
@@ -22,6 +24,8 @@ def test_the_command_serves_and_drains_on_sigterm():
         assert address, said + server.stderr.read()
         url = address.group()
         until(lambda: _answers(url))
+        with pytest.raises(openai.BadRequestError, match="has no public address"):
+            ask(url, said=messages(images=["http://127.0.0.1/a.png"]))
         with ThreadPoolExecutor(4) as clients:
             asked = [clients.submit(ask, url) for _ in range(4)]
             until(lambda: httpx.get(url.replace("/v1", "/healthz")).json()["running"] > 0)

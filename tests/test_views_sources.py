@@ -242,7 +242,7 @@ def test_what_is_refused_names_the_mend(tmp_path: Path) -> None:
         (tmp_path / "absent.png", "there is no file .*absent.png: check the path"),
         ("", "there is no file|is a folder"),
         ("nul\0byte.png", "cannot be read"),
-        ("https://example.org/cat.png", "is a URL.*download it"),
+        ("http://127.0.0.1/cat.png", "no public address.*allow it"),
         ("data:image/png;base64,@@@@", "not valid base64"),
         ("data:image/png;base64", "has no comma"),
         ("data:,hello", "is not an image"),
