@@ -14,7 +14,7 @@ from .source import ImageLike, Source
 
 @dataclass(frozen=True)
 class Result:
-    """The answer, if there is one, and how it came about. `images` are the question's, as they were given."""
+    """The answer, if there is one, and how it came about. `images` are the question's, as given (URLs: as fetched)."""
 
     trajectory: Trajectory
     images: Sequence[ImageLike | Source] = field(default=(), repr=False)
