@@ -74,6 +74,7 @@ def evaluate(
     options = {"max_turns": max_turns, "max_visual_tokens": max_visual_tokens}
     settings = {
         "policy": name,
+        **getattr(policy, "settings", {}),
         "scoring": scores.name,
         "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
         "glance": glance,
