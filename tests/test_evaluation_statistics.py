@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,6 @@ from agentic_vision.evaluation.paired import paired
 from agentic_vision.evaluation.planner import Law, Point, cheapest, fit
 from agentic_vision.evaluation.plots import front
 from agentic_vision.evaluation.statistics import difference, holm, interval, quantile, sign_test, wilson
-from agentic_vision.messages import StopReason, ToolCall, Trajectory, Turn
 
 
 def test_wilson_intervals_are_those_of_the_textbook() -> None:
@@ -64,10 +62,7 @@ def test_a_quantile_is_one_of_the_values() -> None:
 
 
 def outcome(row: str, score: float | None, *, called: bool = False) -> Outcome:
-    turn = Turn(text="", calls=(ToolCall(id="1", name="zoom_crop"),) if called else ())
-    values: dict[str, Any] = {"id": "t", "question": "q", "sources": (), "family": "pocket", "steps": (turn,)}
-    trajectory = Trajectory(**values, stop_reason=StopReason.ANSWERED)
-    return Outcome(row=row, strategy="s", asked="", references=("7",), score=score, trajectory=trajectory)
+    return Outcome(row=row, strategy="s", asked="", question="q", references=("7",), score=score, called=called)
 
 
 def test_gain_and_harm_are_counted_question_by_question() -> None:

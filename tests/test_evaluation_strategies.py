@@ -75,6 +75,8 @@ def test_what_a_strategy_needs_and_a_row_does_not_say_is_told_before_the_first_q
         evaluate([bare], policy(), ["oracle"], tmp_path / "out")
     with pytest.raises(ConfigError, match="no strategy is given"):
         evaluate(rows, policy(), [], tmp_path / "out")
+    with pytest.raises(ConfigError, match="the id 'row-0' comes twice"):
+        evaluate([*rows, rows[0]], policy(), ["glance"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

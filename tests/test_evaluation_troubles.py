@@ -89,6 +89,16 @@ def test_a_setting_that_no_question_can_succeed_with_ends_it_at_once(rows: list[
         evaluate(rows, ScriptedPolicy(turned_away, family="pocket"), ["glance"], tmp_path / "out")
 
 
+def test_one_question_that_is_turned_away_like_a_wrong_setting_does_not_end_it(rows: list[Row], tmp_path: Path) -> None:
+    def odd(conversation: Conversation) -> Reply | str:
+        if conversation.messages[-1].text == "Question 4?":
+            raise MisconfiguredError("images of this shape are not supported")
+        return honest(conversation)
+
+    summary = evaluate(rows, ScriptedPolicy(odd, family="pocket"), ["glance"], tmp_path / "out", batch_size=1)
+    assert counted(summary) == (10, {Trouble.POLICY_FAILED: 1}, 4 / 9)
+
+
 def test_a_judge_that_is_down_half_the_time_leaves_no_verdict_and_is_asked_alone_again(
     rows: list[Row], tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from agentic_vision.messages import (
     Turn,
     Usage,
 )
+from agentic_vision.rows import Row
 from agentic_vision.view import Box, View
 
 EVIDENCE = (40.0, 40.0, 60.0, 50.0)
@@ -37,30 +38,27 @@ def zoom(number: int, box: tuple[float, float, float, float] | None) -> list[Tur
 
 
 def outcome(*steps: Turn | Observation, **changes: Any) -> Outcome:
+    """One that answered 7, and rightly so, on a fine question; `changes` are of its fields, and of what it spent."""
+    given = {"answer": "7", **changes}
     trajectory = Trajectory(
         id="t",
         question="q",
         sources=(),
         family="pocket",
         steps=steps,
-        answer="7",
+        answer=given["answer"],
         stop_reason=changes.pop("stop", StopReason.ANSWERED),
         usage=Usage(visual_tokens=changes.pop("spent", 25), full_resolution_tokens=100),
     )
-    given: dict[str, Any] = {
-        "row": "r",
-        "strategy": "agent",
-        "kind": "fine",
-        "scene": None,
-        "asked": "digest",
-        "references": ("7",),
-        "answer": "7",
-        "score": 1.0,
-        "forced": False,
-        "evidence": EVIDENCE,
-        "trajectory": trajectory,
-    }
-    return Outcome(**{**given, **changes})
+    row = Row(id="r", images=("x",), question="q", answer="7", kind=changes.pop("kind", "fine"), evidence=EVIDENCE)
+    asked = Outcome.about(row, "agent", "digest").with_(
+        trajectory,
+        row,
+        forced=changes.pop("forced", False),
+        processed=changes.pop("processed", 1.0),
+        remembered=False,
+    )
+    return asked.model_copy(update={"score": 1.0, **changes})
 
 
 @pytest.mark.parametrize(

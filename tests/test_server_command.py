@@ -28,7 +28,7 @@ def test_the_command_serves_and_drains_on_sigterm():
             ask(url, said=messages(images=["http://127.0.0.1/a.png"]))
         with ThreadPoolExecutor(4) as clients:
             asked = [clients.submit(ask, url) for _ in range(4)]
-            until(lambda: httpx.get(url.replace("/v1", "/healthz")).json()["running"] > 0)
+            until(lambda: _begun(url) == 4)
             server.send_signal(signal.SIGTERM)
             assert {done.result().choices[0].message.content for done in asked} == {"25.15"}
         assert server.wait(30) in (0, -signal.SIGTERM)
@@ -36,6 +36,14 @@ def test_the_command_serves_and_drains_on_sigterm():
         server.kill()
         server.wait()
         server.stderr.close()
+
+
+def _begun(url):
+    """Questions that the server has taken in, those that it has answered among them."""
+    now = httpx.get(url.replace("/v1", "/healthz")).json()
+    counted = httpx.get(url.replace("/v1", "/metrics")).text
+    done = sum(float(line.split()[-1]) for line in re.findall(r"^agentic_vision_questions_total.*$", counted, re.M))
+    return now["running"] + now["waiting"] + done
 
 
 def _answers(url):

@@ -1,8 +1,9 @@
 """Several questions in one thread: what each may spend, call again and be shown, and whose turn it is."""
 
-# ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
+# ruff: noqa: ARG001 (a tool takes the view, a test its surroundings, whether or not it needs them)
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from scripted_agent import ANSWER, FAMILY, FULL
 
 from agentic_vision import ConfigError, View, VisionAgent, visual_tool
+from agentic_vision.endpoint import PerLoop
 from agentic_vision.messages import FailureKind, StopReason
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
@@ -92,17 +94,27 @@ def test_two_questions_at_once_are_not_one_thread(picture):
     assert "being asked already" in str(second)
     assert len(agent.ask(picture, "Which colour?", thread_id="one").trajectory.turns) == 2
 
-    stream = agent.stream(picture, "And now?", thread_id="one")
-    next(stream)
-    with pytest.raises(ConfigError, match="close its stream"):
-        agent.resume("one", picture)
-    stream.close()
-    assert agent.resume("one", picture).answer == "417"
+    async def left_early():
+        stream = agent.astream(picture, "And now?", thread_id="one")
+        await anext(stream)
+        with pytest.raises(ConfigError, match="close its stream"):
+            await agent.aresume("one", picture)
+        await stream.aclose()
+        return await agent.aresume("one", picture)
+
+    assert asyncio.run(left_early()).answer == "417"
 
 
-def test_loops_of_several_threads_ask_at_once():
-    from agentic_vision.endpoint import PerLoop
+@pytest.fixture
+def hasty():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
+
+def test_loops_of_several_threads_ask_at_once(hasty):
     made = PerLoop(object)
     begun, failed = threading.Barrier(8), []
 

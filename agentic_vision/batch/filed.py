@@ -82,19 +82,6 @@ class FiledPolicy(OpenAIPolicy):
         half = {name: getattr(usual, name) / 2 for name in ("input", "cached", "output")}
         return usual.model_copy(update=half)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides over its replies, beside the model: JSON, to be stored with them."""
-        known = {name: getattr(self.profile, name) for name in ("calls", "style", "tool_images", "detail", "reasoning")}
-        return {
-            "family": repr(self.family),
-            **known,
-            "temperature": self._wire.temperature,
-            "max_new_tokens": self._wire.max_new_tokens,
-            "image_quality": self._wire.images.quality,
-            "request": self._wire.more,
-        }
-
     def know(self, results: Results) -> None:
         """From now on these results are known, and no others."""
         settings = {field.name: getattr(self._wire, field.name) for field in fields(ChatCompletions)}

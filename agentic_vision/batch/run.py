@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from .. import sync
 from ..agent import VisionAgent
@@ -25,6 +26,7 @@ from .tally import Tally
 
 Watch = Callable[[Tally, Pace], None]
 
+REFUSED = 3  # questions that are turned away like a wrong setting, before it is one and not the questions
 FAILING = 32  # questions that fail one after another, none answered between them, before a batch gives up
 
 
@@ -67,21 +69,24 @@ async def arun_batch(
         raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
     given = Rows(rows, question)
     pace = Pace(concurrency)
-    with answers(out, {"policy": policy or policy_name(agent), **agent.settings}) as file:
+    own: Mapping[str, Any] = getattr(agent.policy, "settings", {})
+    with answers(out, {"policy": policy or policy_name(agent), **own, **agent.settings}) as file:
         file.begin(given)
         if watch:
             watch(file.tally, pace)
 
-        failing, succeeded = 0, False
+        failing = 0
+        refused: int | None = None  # turned away one after another; None until one was answered
 
         async def ask(row: BatchRow) -> None:
-            nonlocal failing, succeeded
+            nonlocal failing, refused
             try:
                 made = await outcome(agent, row)
             except MisconfiguredError as error:
-                if not succeeded:
+                if refused is None or refused >= REFUSED:
                     raise
                 # Others were answered with these settings: it may be this row.
+                refused += 1
                 made = Outcome.without(row, StopReason.POLICY_FAILED, str(error))
             file.write(made)
             file.tally.asked += 1
@@ -90,7 +95,7 @@ async def arun_batch(
             if made.stop_reason == StopReason.POLICY_FAILED:
                 failing += 1
             elif made.stop_reason != "bad_row":
-                failing, succeeded = 0, True
+                failing = refused = 0
             if failing >= max(FAILING, concurrency):
                 raise PolicyError(
                     f"the last {failing} questions have all failed ({made.detail}): what is done is kept; "

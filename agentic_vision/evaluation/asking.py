@@ -18,6 +18,8 @@ from .scoring import Scorer
 from .scripted import ScriptedFirstTurn, scripted
 from .strategies import Plan, Pruning, Strategy
 
+REFUSED = 3  # questions that are turned away like a wrong setting, before it is one and not the questions
+
 
 @dataclass
 class _Agent:
@@ -44,22 +46,17 @@ class Asking:
     seed: int
     options: dict[str, Any]
     tools: Sequence[Any] | None
+    _refused: int | None = None  # questions turned away one after another; None until one was answered
     _agents: dict[tuple[Any, ...], _Agent] = field(default_factory=dict)
     _policies: dict[Pruning, tuple[Policy, float]] = field(default_factory=dict)
 
     async def outcome(self, row: Row, strategy: Strategy, asked: str) -> Outcome:
-        """Ask `row`, and score what is answered. Raises `MisconfiguredError` where no question can succeed."""
+        """Ask `row`, and score what is answered.
+
+        Raises `MisconfiguredError` where no question can succeed: the first one, or several in a row.
+        """
         how = strategy.plan(row)
-        common: dict[str, Any] = {
-            "row": row.id,
-            "strategy": strategy.name,
-            "asked": asked,
-            "kind": row.kind,
-            "scene": row.scene,
-            "references": row.references,
-            "evidence": row.evidence,
-            "forced": how.script is not None,
-        }
+        begun = Outcome.about(row, strategy.name, asked)
         with_ = self._agent(how)
         try:
             images = [Source.open(image) for image in row.images]
@@ -67,23 +64,22 @@ class Asking:
                 with_.scripts.script(row.prompt, images, how.script)
             trajectory = (await with_.agent.aask(images, row.prompt)).trajectory
         except (ConfigError, ImageError) as error:
-            return Outcome(**common, score=None, trouble=Trouble.BAD_ROW, detail=str(error), trajectory=None)
-        except MisconfiguredError:
-            raise
+            return begun.model_copy(update={"trouble": Trouble.BAD_ROW, "detail": str(error)})
         except Exception as error:  # of a policy or a tool of others: its type is half of the message
             detail = f"{type(error).__name__}: {error}"
-            return Outcome(**common, score=None, trouble=Trouble.POLICY_FAILED, detail=detail, trajectory=None)
+            return begun.model_copy(update={"trouble": Trouble.POLICY_FAILED, "detail": detail})
         if trajectory.stop_reason is StopReason.MISCONFIGURED:
-            raise MisconfiguredError(trajectory.detail or "nothing can be answered until a setting is mended")
-        common |= {
-            "answer": trajectory.answer,
-            "processed": with_.processed,
-            "remembered": with_.memory is not None and with_.memory.recalled(trajectory.id),
-            "trajectory": trajectory,
-        }
-        if trajectory.stop_reason is StopReason.POLICY_FAILED:
-            return Outcome(**common, score=None, trouble=Trouble.POLICY_FAILED, detail=trajectory.detail)
-        return await self.scored(row, Outcome(**common, score=None))
+            if self._refused is None or self._refused >= REFUSED:
+                raise MisconfiguredError(trajectory.detail or "nothing can be answered until a setting is mended")
+            self._refused += 1  # others were answered with these settings: it may be this row
+        elif trajectory.stop_reason is not StopReason.POLICY_FAILED:
+            self._refused = 0
+        remembered = with_.memory is not None and with_.memory.recalled(trajectory.id)
+        forced = how.script is not None
+        ended = begun.with_(trajectory, row, forced=forced, processed=with_.processed, remembered=remembered)
+        if trajectory.stop_reason in (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED):
+            return ended.model_copy(update={"trouble": Trouble.POLICY_FAILED, "detail": trajectory.detail})
+        return await self.scored(row, ended)
 
     async def scored(self, row: Row, outcome: Outcome) -> Outcome:
         """`outcome` with its score: 0 for no answer, whatever the reason; or in trouble, without a verdict."""

@@ -6,11 +6,13 @@ dearest first; then those that it mended, which show what its calls are good for
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, ImageError
+from ..messages import Trajectory
 from ..rows import Row
 from ..trace import save_trace
 from .outcomes import Outcome
@@ -31,17 +33,29 @@ def disagreements(
     return broken, mended
 
 
-def write_pages(pairs: Sequence[tuple[Outcome, Outcome]], rows: Mapping[str, Row], folder: Path) -> list[Path]:
-    """A trace page for each pair's first outcome, at most `MOST`; those whose images have gone are left out."""
-    written: list[Path] = []
-    for outcome, _ in pairs[:MOST]:
-        row = rows.get(outcome.row)
-        if row is None or outcome.trajectory is None:
+def write_pages(
+    outcomes: Sequence[Outcome],
+    steps: Mapping[tuple[str, str], Trajectory],
+    rows: Mapping[str, Row],
+    folder: Path,
+) -> dict[str, Path]:
+    """A trace page for each outcome, by its row; those whose images have gone are left out.
+
+    `steps`: the trajectories by row and strategy.
+    """
+    written: dict[str, Path] = {}
+    for outcome in outcomes:
+        row, trajectory = rows.get(outcome.row), steps.get((outcome.row, outcome.strategy))
+        if row is None or trajectory is None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / (re.sub(r"[^\w.-]+", "_", f"{outcome.strategy}-{outcome.row}")[:120] + ".html")
+        name = f"{outcome.strategy}-{outcome.row}"
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[
+            :8
+        ]  # names may differ in odd letters alone
+        path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{digest}.html"
         try:
-            written.append(save_trace(outcome.trajectory, row.images, path))
+            written[outcome.row] = save_trace(trajectory, row.images, path)
         except (ImageError, ConfigError):
             continue
     return written

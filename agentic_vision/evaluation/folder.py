@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -20,9 +20,10 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from ..errors import ConfigError
+from ..messages import Trajectory
 from ..only_writer import only_writer
 from ..rows import Row
-from .outcomes import Outcome
+from .outcomes import Outcome, Trouble
 
 TRAJECTORIES, SUMMARY, SETTINGS, DAMAGED = "trajectories.jsonl", "summary.json", "settings.json", "damaged.jsonl"
 _LOCK = ".lock"
@@ -30,25 +31,29 @@ _LOG = logging.getLogger(__name__)
 
 
 class Folder:
-    """An evaluation's folder, made by `opened`."""
+    """An evaluation's folder, made by `opened`. In memory are the figures; trajectories stay in the file."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
+        self._file = path / TRAJECTORIES
         self._settings = dict(settings)
         self._outcomes: dict[tuple[str, str], Outcome] = {}
-        self._lines = 0
-        whole, torn = read_outcomes(path)
-        for outcome in whole:
-            self._keep(outcome)
+        self._places: dict[tuple[str, str], tuple[int, int]] = {}  # of their lines, in bytes
+        torn, self._end = [], 0
+        for line in _whole_lines(self._file):
+            outcome = _outcome(line)
+            if outcome is None:
+                torn.append(line)
+                self._end += len(line)
+            else:
+                self._keep(outcome, len(line))
         self._check()
         if torn:
             with (path / DAMAGED).open("ab") as aside:
                 aside.writelines(torn)
-            told = f"{len(torn)} damaged lines of {path / TRAJECTORIES} are in {DAMAGED} now: they are asked again"
-            _LOG.warning(told)
-            self._lines += len(torn)
-        self.tidy()
-        self._log: IO[bytes] = (path / TRAJECTORIES).open("ab")
+            _LOG.warning(f"{len(torn)} damaged lines of {self._file} are in {DAMAGED} now: they are asked again")
+        self._tidy()
+        self._log: IO[bytes] = self._file.open("ab")
 
     def finished(self, row: Row, strategy: str) -> Outcome | None:
         """The outcome of a row, in trouble or not. Raises `ConfigError` where it is another row's of the same id."""
@@ -67,31 +72,42 @@ class Folder:
 
     def write(self, outcome: Outcome) -> None:
         """Add a line; it is in the file when this returns. It takes the place of one in trouble."""
-        self._log.write(outcome.model_dump_json().encode("utf-8", "replace") + b"\n")
+        line = outcome.model_dump_json().encode("utf-8", "replace") + b"\n"
+        self._log.write(line)
         self._log.flush()
-        self._keep(outcome)
+        self._keep(outcome, len(line))
 
     def close(self) -> None:
         """Nothing more is written."""
         self._log.close()
-        self.tidy()
+        self._tidy()
 
-    def tidy(self) -> None:
+    def _keep(self, outcome: Outcome, length: int) -> None:
+        key = outcome.row, outcome.strategy
+        # The judge alone is asked again about one without a verdict, which is then written with its trajectory.
+        whole = outcome.trouble is Trouble.NO_VERDICT
+        self._outcomes[key] = outcome if whole else outcome.model_copy(update={"trajectory": None})
+        self._places[key] = self._end, self._end + length
+        self._end += length
+
+    def _tidy(self) -> None:
         """The file without lines that others took the place of, at once: a kill leaves the one or the other."""
-        if self._lines == len(self._outcomes):
+        if (
+            not self._file.exists()
+            or sum(end - start for start, end in self._places.values()) == self._file.stat().st_size
+        ):
             return
         fresh = self.path / (TRAJECTORIES + ".part")
-        with fresh.open("wb") as file:
-            for outcome in self._outcomes.values():
-                file.write(outcome.model_dump_json().encode("utf-8", "replace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path / TRAJECTORIES)
-        self._lines = len(self._outcomes)
-
-    def _keep(self, outcome: Outcome) -> None:
-        self._outcomes[outcome.row, outcome.strategy] = outcome
-        self._lines += 1
+        places, self._end = sorted(self._places.items(), key=lambda item: item[1]), 0
+        with self._file.open("rb") as old, fresh.open("wb") as new:
+            for key, (start, end) in places:
+                old.seek(start)
+                new.write(old.read(end - start))
+                self._places[key] = self._end, self._end + end - start
+                self._end += end - start
+            new.flush()
+            os.fsync(new.fileno())
+        os.replace(fresh, self._file)
 
     def _check(self) -> None:
         """Raises `ConfigError` where it was begun with other settings. Damaged ones are written anew."""
@@ -138,33 +154,40 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
 
 
 def by_strategy(path: str | os.PathLike[str]) -> dict[str, dict[str, Outcome]]:
-    """The outcomes in a folder, by strategy and then by row. Raises `ConfigError` where it holds no evaluation."""
-    outcomes, _ = read_outcomes(Path(path))
-    if not outcomes:
-        raise ConfigError(f"{path} holds no evaluation ({TRAJECTORIES}): give the --out of `agentic-vision eval`")
+    """The outcomes in a folder, by strategy and then by row, without their trajectories.
+
+    Lines that are damaged, or are being written, are passed over. Raises `ConfigError` where there is no outcome.
+    """
     found: dict[str, dict[str, Outcome]] = {}
-    for outcome in outcomes:
-        found.setdefault(outcome.strategy, {})[outcome.row] = outcome
+    for line in _whole_lines(Path(path) / TRAJECTORIES):
+        if (outcome := _outcome(line)) is not None:
+            found.setdefault(outcome.strategy, {})[outcome.row] = outcome.model_copy(update={"trajectory": None})
+    if not found:
+        raise ConfigError(f"{path} holds no evaluation ({TRAJECTORIES}): give the --out of `agentic-vision eval`")
     return found
 
 
-def read_outcomes(path: Path) -> tuple[list[Outcome], list[bytes]]:
-    """The outcomes in a folder, and the lines there that are none; a last line that a kill cut short is neither."""
-    file = path / TRAJECTORIES
-    whole: list[Outcome] = []
-    torn: list[bytes] = []
-    if not file.exists():
-        return whole, torn
-    with file.open("rb") as lines:
-        end = 0
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break
-            end += len(line)
-            try:
-                whole.append(Outcome.model_validate_json(line))
-            except ValidationError:
-                torn.append(line)
-    if end < file.stat().st_size:
-        os.truncate(file, end)
-    return whole, torn
+def trajectories(
+    path: str | os.PathLike[str], wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Trajectory]:
+    """The trajectories of some rows and strategies in a folder, as far as there are any."""
+    found = {}
+    for line in _whole_lines(Path(path) / TRAJECTORIES):
+        outcome = _outcome(line)
+        if outcome is not None and outcome.trajectory is not None and (outcome.row, outcome.strategy) in wanted:
+            found[outcome.row, outcome.strategy] = outcome.trajectory
+    return found
+
+
+def _whole_lines(file: Path) -> Iterator[bytes]:
+    """The lines of a file, but for a last one that is not finished: a kill cut it short, or it is being written."""
+    if file.exists():
+        with file.open("rb") as lines:
+            yield from (line for line in lines if line.endswith(b"\n"))
+
+
+def _outcome(line: bytes) -> Outcome | None:
+    try:
+        return Outcome.model_validate_json(line)
+    except ValidationError:
+        return None

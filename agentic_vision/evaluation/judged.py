@@ -75,10 +75,10 @@ def answered_pairs(folder: str | os.PathLike[str]) -> list[Pair]:
     Raises `ConfigError` where the folder holds no evaluation, or none of its answers has a score of 1 or 0.
     """
     pairs = {
-        (outcome.trajectory.question, outcome.references[0], outcome.answer): outcome.score == 1
+        (outcome.question, outcome.references[0], outcome.answer): outcome.score == 1
         for by_row in by_strategy(folder).values()
         for outcome in by_row.values()
-        if outcome.trajectory and outcome.answer is not None and outcome.score in (0, 1)
+        if outcome.answer is not None and outcome.score in (0, 1)
     }
     if not pairs:
         raise ConfigError(f"{folder} holds no answers that are right or wrong: give an evaluation by exact match")

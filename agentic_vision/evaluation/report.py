@@ -18,8 +18,8 @@ from string import Template
 from pydantic import BaseModel, ConfigDict
 
 from ..rows import Row
-from .disagreements import FOLDER, disagreements, write_pages
-from .folder import by_strategy
+from .disagreements import FOLDER, MOST, disagreements, write_pages
+from .folder import by_strategy, trajectories
 from .outcomes import Outcome
 from .planner import Law, Point, cheapest, fit
 from .plots import plot_accuracy, plot_law, plot_scenes
@@ -48,8 +48,9 @@ class Planned(BaseModel):
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in the folders of one or several evaluations."""
+    """What was found in the folders of one or several evaluations; `folder` is the first of them."""
 
+    folder: Path
     outcomes: Mapping[str, Mapping[str, Outcome]]
     summary: Summary
     planned: Planned
@@ -63,7 +64,8 @@ class Report:
         without an evaluation.
         """
         found: dict[str, dict[str, Outcome]] = {}
-        for folder in map(Path, folders):
+        places = list(map(Path, folders))
+        for folder in places:
             for name, by_row in by_strategy(folder).items():
                 found[f"{name} ({folder.name})" if name in found else name] = by_row
         summary = summarised({name: list(by_row.values()) for name, by_row in found.items()})
@@ -72,7 +74,7 @@ class Report:
             for name, scores in summary.strategies.items()
             if scores.visual_tokens_ratio and scores.accuracy is not None and not name.startswith(TOLD)
         ]
-        return cls(found, summary, _planned(points, target), points)
+        return cls(places[0], found, summary, _planned(points, target), points)
 
 
 def _planned(points: Sequence[Point], target: float | None) -> Planned:
@@ -170,24 +172,23 @@ def _disagreements(report: Report, rows: Mapping[str, Row], out: Path) -> str:
     if ours is None or baseline is None:
         return ""
     broken, mended = disagreements(ours, report.outcomes[baseline])
+    shown = [pair[0] for pairs in (broken, mended) for pair in pairs[:MOST]]
+    steps = trajectories(report.folder, {(outcome.row, outcome.strategy) for outcome in shown})
+    pages = write_pages(shown, steps, rows, out / FOLDER)
+    head = "".join(f"<th>{text}</th>" for text in ("row", "question", "reference", "agent", baseline, "tokens"))
     parts = []
     for title, pairs in ((f"Worse than {baseline}", broken), (f"Better than {baseline}", mended)):
-        pages = {page.stem: page for page in write_pages(pairs, rows, out / FOLDER)}
-        lines = "".join(
-            _row(
-                [
-                    f'<a href="{FOLDER}/{escape(page.name)}">{escape(ours.row)}</a>',
-                    escape(ours.trajectory.question if ours.trajectory else ""),
-                    *(escape(text) for text in (" / ".join(ours.references), ours.answer or "-", other.answer or "-")),
-                    f"{ours.visual_tokens:,.0f}",
-                ]
-            )
-            for (ours, other), page in zip(pairs, pages.values(), strict=False)
-        )
-        head = "".join(f"<th>{text}</th>" for text in ("row", "question", "reference", "agent", baseline, "tokens"))
+        lines = "".join(_disagreement(ours, other, pages.get(ours.row)) for ours, other in pairs[:MOST])
         if lines:
             parts.append(f"<h2>{escape(title)}: {len(pairs)}</h2><table class='text'><tr>{head}</tr>{lines}</table>")
     return "".join(parts)
+
+
+def _disagreement(ours: Outcome, other: Outcome, page: Path | None) -> str:
+    name = escape(ours.row)
+    texts = (ours.question, " / ".join(ours.references), ours.answer or "-", other.answer or "-")
+    linked = f'<a href="{FOLDER}/{escape(page.name)}">{name}</a>' if page else name
+    return _row([linked, *map(escape, texts), f"{ours.visual_tokens:,.0f}"])
 
 
 def _row(cells: Iterable[str]) -> str:

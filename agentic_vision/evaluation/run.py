@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,9 @@ def evaluate(
         raise ConfigError(f"no strategy is given: choose from {', '.join(STRATEGIES)}")
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: give the questions to be asked at once, 1 or more")
+    twice = [id for id, count in Counter(row.id for row in rows).items() if count > 1]
+    if twice:
+        raise ConfigError(f"the id {twice[0]!r} comes twice among the rows: make ids unique")
     ways = [strategy(named, seed=seed) for named in dict.fromkeys(strategies)]
     # What a row lacks, and what the policy cannot do, is told before the first question.
     prunings = {way.plan(row).pruning for row in rows for way in ways}
@@ -74,6 +78,7 @@ def evaluate(
     options = {"max_turns": max_turns, "max_visual_tokens": max_visual_tokens}
     settings = {
         "policy": name,
+        **getattr(policy, "settings", {}),
         "scoring": scores.name,
         "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
         "glance": glance,

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from ..messages import ILL_FORMED_CALLS, Observation
-from ..view import Box
 from .outcomes import Outcome, Trouble
 from .statistics import Interval, interval, mean, quantile, wilson
 
@@ -70,15 +68,14 @@ class Scores(BaseModel):
 
 def score(outcomes: Sequence[Outcome]) -> Scores:
     """The figures of one strategy's outcomes."""
-    ran = [(o, o.trajectory) for o in outcomes if o.trajectory is not None and o.trouble in (None, Trouble.NO_VERDICT)]
-    asked = [outcome for outcome, _ in ran]
+    asked = [outcome for outcome in outcomes if outcome.ran]
     coarse = [outcome for outcome in asked if outcome.kind == "coarse"]
     fine = [outcome for outcome in asked if outcome.kind == "fine"]
     scenes = sorted({outcome.scene for outcome in asked if outcome.scene is not None})
-    well_formed, ill_formed = _own_calls(asked)
-    covered = [covers for outcome in fine for covers in _boxes(outcome)]
-    seconds = [trajectory.seconds for outcome, trajectory in ran if not outcome.remembered]
-    costs = [trajectory.usage.cost for _, trajectory in ran]
+    well_formed, ill_formed = sum(o.well_formed for o in asked), sum(o.ill_formed for o in asked)
+    covered = [covers for outcome in fine for covers in outcome.boxes]
+    seconds = [outcome.seconds for outcome in asked if outcome.seconds is not None]
+    costs = [outcome.cost for outcome in asked if outcome.cost is not None]
     return Scores(
         n=len(outcomes),
         trouble=dict(Counter(o.trouble for o in outcomes if o.trouble)),
@@ -100,10 +97,10 @@ def score(outcomes: Sequence[Outcome]) -> Scores:
         box_covers_evidence=mean(covered),
         box_covers_evidence_interval=interval(covered),
         no_answer=mean([outcome.answer is None for outcome in asked]),
-        turns=mean([len(trajectory.turns) for _, trajectory in ran]),
+        turns=mean([outcome.turns for outcome in asked]),
         seconds_median=quantile(seconds, 0.5),
         seconds_p95=quantile(seconds, 0.95),
-        cost=math.fsum(cost for cost in costs if cost is not None) if costs and None not in costs else None,
+        cost=math.fsum(costs) if costs and len(costs) == len(asked) else None,
         scenes={name: _scene([o for o in asked if o.scene == name]) for name in scenes},
     )
 
@@ -118,44 +115,6 @@ def _scores(outcomes: Iterable[Outcome]) -> list[float]:
 
 def _called(outcomes: Iterable[Outcome]) -> list[bool]:
     return [outcome.called for outcome in outcomes]
-
-
-def _own_calls(outcomes: Iterable[Outcome]) -> tuple[int, int]:
-    """How many calls of the policy's own, not of a script, were well-formed, and how many were not."""
-    good = bad = 0
-    for outcome in outcomes:
-        if outcome.trajectory is None:
-            continue
-        own = outcome.trajectory.turns[1 if outcome.forced else 0 :]
-        ids = {call.id for turn in own for call in turn.calls}
-        refused = {
-            step.call.id
-            for step in outcome.trajectory.observations
-            if step.call and step.failure and step.failure.kind in ILL_FORMED_CALLS
-        }
-        good += len(ids - refused)
-        # A malformed turn that tried to call is one call: how many it meant nobody can tell.
-        bad += len(ids & refused) + sum(turn.problem is not None and "<tool_call>" in turn.text for turn in own)
-    return good, bad
-
-
-def _boxes(outcome: Outcome) -> list[bool]:
-    """Does its box hold the evidence, for each zoom_crop of the policy's own? A failed call's does not."""
-    if outcome.evidence is None or outcome.trajectory is None:
-        return []
-    evidence = Box.of(outcome.evidence)
-    scripted = outcome.trajectory.turns[:1] if outcome.forced else ()
-    forced = {call.id for turn in scripted for call in turn.calls}
-    return [
-        _covers(step, evidence)
-        for step in outcome.trajectory.observations
-        if step.call is not None and step.call.name == "zoom_crop" and step.call.id not in forced
-    ]
-
-
-def _covers(step: Observation, evidence: Box) -> bool:
-    # The evidence lies on the first image.
-    return step.view is not None and step.view.source == 0 and step.view.box.contains(evidence)
 
 
 def tokens_ratio(outcomes: Iterable[Outcome]) -> float | None:

@@ -78,6 +78,19 @@ class OpenAIPolicy(Profiled):
         self._clients = PerLoop(self._client)
         self._client()  # a missing key is told now, not with the first question
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over its replies, beside the model: JSON, to be stored with them."""
+        known = {name: getattr(self.profile, name) for name in ("calls", "style", "tool_images", "detail", "reasoning")}
+        return {
+            "family": repr(self.family),
+            **known,
+            "temperature": self._wire.temperature,
+            "max_new_tokens": self._wire.max_new_tokens,
+            "image_quality": self._wire.images.quality,
+            "request": self._wire.more,
+        }
+
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The next assistant message.
 

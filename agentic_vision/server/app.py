@@ -24,7 +24,7 @@ from ..errors import ConfigError, ContextFullError, ImageError, PolicyError, Ref
 from ..result import DoneEvent, Event
 from ..source import MAX_BYTES
 from ..url_rules import UrlRules
-from . import answers, incoming
+from . import answers, incoming, schema
 from .admission import Admission, FullError
 from .metrics import Metrics
 from .pumped import Pumped
@@ -89,13 +89,25 @@ class _Server:
         self._raw = Raw(agent.policy)
 
     def app(self) -> FastAPI:
-        app = FastAPI(title="agentic-vision", openapi_url=None, max_body_size=self._settings.max_bytes)
-        app.add_api_route("/v1/chat/completions", self.chat, methods=["POST"])
+        app = FastAPI(
+            title="agentic-vision",
+            docs_url=None,  # its page would be fetched from elsewhere
+            redoc_url=None,
+            max_body_size=self._settings.max_bytes,
+        )
+        app.add_api_route(
+            "/v1/chat/completions",
+            self.chat,
+            methods=["POST"],
+            openapi_extra=schema.REQUEST,
+            responses=schema.REPLIES,
+        )
         app.add_api_route("/v1/models", self.models, methods=["GET"])
         app.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"])
         app.add_api_route("/healthz", self.health, methods=["GET"])
         app.add_api_route("/metrics", self.metrics, methods=["GET"])
         app.add_exception_handler(HTTPException, _as_openai)
+        schema.describe(app)
         return app
 
     async def health(self) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""What the server says of itself at /openapi.json: what a request may hold, and which replies there are.
+
+Requests are read by the server itself, within its limits, so that FastAPI does not see what they hold: it is told here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from .wire import ChatRequest
+
+_WHERE = "#/components/schemas/"
+
+REQUEST: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"{_WHERE}ChatRequest"}}}}
+}
+"""`openapi_extra` of the route that takes a `ChatRequest`."""
+
+REPLIES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "What was sent cannot be answered: the request, an image, or its length."},
+    401: {"description": "The key is none of this server's."},
+    413: {"description": "The body is larger than this server takes."},
+    429: {"description": "Too many questions at once; Retry-After says when to come back."},
+    502: {"description": "The model behind the server failed."},
+    504: {"description": "There was no answer within the deadline."},
+}
+"""`responses` of that route, beside 200."""
+
+
+def describe(app: FastAPI) -> None:
+    """Let the schema of `app` hold `ChatRequest`."""
+
+    def schema() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            request = ChatRequest.model_json_schema(ref_template=_WHERE + "{model}")
+            parts = {**request.pop("$defs", {}), "ChatRequest": request}
+            components = found.setdefault("components", {})
+            components["schemas"] = {**components.get("schemas", {}), **parts}
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = schema  # type: ignore[method-assign]
