@@ -59,7 +59,7 @@ class Asking:
         begun = Outcome.about(row, strategy.name, asked)
         with_ = self._agent(how)
         try:
-            images = [Source.open(image) for image in row.images]
+            images = [await Source.aopen(image) for image in row.images]
             if with_.scripts is not None and how.script is not None:
                 with_.scripts.script(row.prompt, images, how.script)
             trajectory = (await with_.agent.aask(images, row.prompt)).trajectory
