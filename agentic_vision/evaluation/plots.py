@@ -110,7 +110,9 @@ def plot_law(points: Sequence[Point], law: Law, others: Sequence[Point], path: s
     for kind, marked, found in (("measured", "resize", points), ("other settings", "agent", others)):
         colour, marker = MARKS[marked]
         axes.plot([p.tokens for p in found], [p.accuracy for p in found], marker, color=colour, label=kind, ms=8)
-        for point in found:
+        # Of the others, those that no other one beats: names of all of them would lie on one another.
+        best = front((point.tokens, point.accuracy) for point in [*points, *others])
+        for point in found if found is points else [p for p in found if (p.tokens, p.accuracy) in best]:
             axes.annotate(point.name, (point.tokens, point.accuracy), (6, -10), textcoords="offset points", fontsize=8)
     axes.set(xlim=(0, 1.06), ylim=(-0.04, 1.06), xlabel="visual tokens / full resolution", ylabel="accuracy")
     axes.legend(frameon=False, loc="lower right", labelcolor=INK)
