@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..errors import ConfigError, ImageError
-from ..source import MAX_BYTES, Source
+from ..image_limits import ImageLimits
+from ..source import Source
 
 LONGEST_LABEL = 200  # characters of what the client wrote that are told back to it
 
@@ -82,7 +83,7 @@ def _read(path: Path, label: str) -> bytes:
     with open(path, "rb", opener=lambda name, usual: os.open(name, usual | flags)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ImageError(f"{label} is not a file: give the path of an image file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{label} has more than {MAX_BYTES:,} bytes: give a smaller copy of it")
+        limits = ImageLimits.current()
+        data = file.read(limits.max_image_bytes + 1)
+    limits.check_bytes(label, len(data))
     return data

@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 
 from ..agent import VisionAgent
 from ..errors import ConfigError, ContextFullError, ImageError, PolicyError, RefusedError
+from ..image_limits import ImageLimits
 from ..result import DoneEvent, Event
-from ..source import MAX_BYTES
 from . import answers, incoming
 from .admission import Admission, FullError
 from .metrics import Metrics
@@ -48,10 +48,11 @@ class Settings:
     max_bytes: int = 64 * 2**20
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1 or self.queue < 0 or self.deadline <= 0 or not 0 < self.max_bytes <= MAX_BYTES:
+        most = ImageLimits.current().max_image_bytes
+        if self.in_flight < 1 or self.queue < 0 or self.deadline <= 0 or not 0 < self.max_bytes <= most:
             raise ConfigError(
                 "a server needs in_flight of 1 or more, a queue of 0 or more, a deadline above 0, and max_bytes from 1 "
-                f"to {MAX_BYTES:,}"
+                f"to {most:,}"
             )
 
 
