@@ -1,4 +1,4 @@
-"""How large may an image be? `ImageLimits`: pixels, bytes and frames, set in the environment for every process alike."""
+"""How large may an image be? `ImageLimits`: pixels, bytes and frames, set in the environment for every process."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def bytes_per_pixel(header: Image.Image, scans: int) -> float:
         case "JPEG" | "MPO" if scans > 1:
             sides = [(h, v) for _, h, v, _ in getattr(header, "layer", ())]
             most = max((h for h, _ in sides), default=1) * max((v for _, v in sides), default=1)
-            return max(WHOLE, stored + rgb + 2 * sum(h * v for h, v in sides) / most)  # coefficients of 16 bits
+            coefficients: float = 2 * sum(h * v for h, v in sides) / most  # of 16 bits, of every block
+            return max(WHOLE, stored + rgb + coefficients)
         case "JPEG" | "MPO":
             return stored + rgb
         case "TIFF":
