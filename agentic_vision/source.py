@@ -2,8 +2,8 @@
 
 Only the header is read when a source is opened. Pixels are decoded when a view asks for them, and a JPEG of
 which only a small copy is wanted is decoded at 1/2, 1/4 or 1/8 of its size (libjpeg scales inside the DCT),
-so that a glance at a large photograph never holds the photograph. Every limit on hostile input stands on this
-page.
+so that a glance at a large photograph never holds the photograph. What is let in is said by `image_limits` and
+looked after by `screening`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import os
-import threading
-import urllib.parse
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,7 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from agentic_vision.errors import ImageError
+from agentic_vision.errors import ConfigError, ImageError
+from agentic_vision.image_limits import ImageLimits
+from agentic_vision.quiet_decoders import quiet, silence_libtiff
+from agentic_vision.screening import Metered, check_file, check_header, is_slow
 from agentic_vision.stored_image import UPRIGHT, orientation, stored_corners, to_rgb
 from agentic_vision.url_rules import is_url
 from agentic_vision.whole_text import whole
@@ -36,21 +35,18 @@ if TYPE_CHECKING:
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | numpy.ndarray[Any, Any]"
 
-MAX_BYTES = 256 * 2**20
-"""A file or `data:` URI larger than this is refused before it is read."""
-MAX_PIXELS = 89_478_485
-"""Width x height: beyond it Pillow suspects a decompression bomb (1/4 GiB at 3 bytes a pixel). So do we."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """What is decoded; JPEG includes MPO. Among Pillow's other formats are some that run programs (EPS)."""
-KEEP_PIXELS = 16_000_000
-"""A decoded image up to this size is kept for the next view of it; a larger one is decoded again."""
+KEEP_PIXELS = 25_000_000
+"""A decoded image up to this size is kept for the next view of it; a larger one is decoded again.
+
+By default only a JPEG is let in that is larger, of which a glance takes a part.
+"""
 NEARLY = 0.95
 """A decode this much short of the wanted side will do: nobody sees it, and the next scale costs up to twice.
 
 Large photographs come near: Qwen2.5-VL's glance at 8064 x 6048 pixels is 2044 wide, a quarter of them 2016.
 """
-
-_warnings_lock = threading.Lock()
 
 
 class Source:
@@ -67,16 +63,19 @@ class Source:
         self._data = data
         self._given = image
         self._kept: Image.Image | None = None
+        self._drafts = False  # whether it can be decoded small
         if data is not None:
-            header = self._header(data)
-            self._stored_size = header.size
-            self._orientation = orientation(header, data)
+            with _as_image_error(label):
+                header = self._header(data)
+                self._stored_size = header.size
+                self._drafts = header.format in ("JPEG", "MPO")
+                self._orientation = orientation(header, data)
         else:
             assert image is not None
             self._stored_size = image.size
             self._orientation = 1
+            ImageLimits.current().check_pixels(label, *image.size)
         width, height = self._stored_size
-        _check_pixels(label, width, height)
         self.size = (height, width) if self._orientation >= 5 else (width, height)
 
     def __repr__(self) -> str:
@@ -89,15 +88,15 @@ class Source:
         Arrays are height x width, optionally x 1, 3 (RGB) or 4 (RGBA), of uint8, uint16 or bool. Images and
         arrays are copied, so that a later change of them does not reach the source; bytes of a file are read
         once. A URL is fetched, once, by the rules of `url_rules`. Raises `ImageError` for whatever is missing, not an
-        image, or larger than the limits of this module. Damage behind the header shows only in `pixels`, which raises
-        the same error.
+        image, or larger than `ImageLimits` let in. Damage behind the header shows only in `pixels`, which raises the
+        same error.
         """
         if isinstance(image, Source):
             return image
         if isinstance(image, bytes | bytearray | memoryview):
             return cls("bytes", data=_checked(bytes(image), "bytes"))
         if isinstance(image, Image.Image):
-            _check_pixels("image", *image.size)
+            ImageLimits.current().check_pixels("image", *image.size)
             with _as_image_error("image"):
                 return cls("image", image=ImageOps.exif_transpose(image).copy())
         if isinstance(image, str) and image[:5].lower() == "data:":
@@ -149,7 +148,7 @@ class Source:
         The image is the caller's to change. Transparency shows white; of an animation it is the first frame.
         Raises `ImageError` for a damaged file.
         """
-        _check_pixels(f"the view of {self.label}", *size)
+        ImageLimits.current().check_pixels(f"the view of {self.label}", *size)
         turn = UPRIGHT.get(self._orientation)
         corners = stored_corners(box.as_tuple(), self.size, self._orientation)
         wanted = (size[1], size[0]) if self._orientation >= 5 else size
@@ -174,6 +173,8 @@ class Source:
     def _decode(self, enough: tuple[float, float]) -> tuple[Image.Image, float]:
         """The stored image in RGB at a scale (1, 1/2, 1/4, 1/8) that leaves `enough`, and that scale."""
         header, scale = self._given, 1.0
+        if self._kept is not None and not self._drafts:
+            return self._kept, 1.0
         if self._data is not None:
             header = self._header(self._data)
             # Pillow drafts JPEG to the smallest scale that still has the asked size, and nothing else.
@@ -191,41 +192,43 @@ class Source:
         return rgb, scale
 
     def _header(self, data: bytes) -> Image.Image:
-        """The opened, undecoded image of a file's bytes."""
-        with _as_image_error(self.label), _warnings_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged metadata: the pixels decide
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+        """The opened, undecoded image of a file's bytes, which has passed the screening."""
+        limits = ImageLimits.current()
+        check_file(data, self.label, limits)
+        file = Metered(data, self.label)
+        header = Image.open(file, formats=FORMATS)
+        check_header(header, data, self.label, limits)
+        file.allow_pixels(slow=is_slow(header))
+        if header.format == "TIFF":
+            silence_libtiff()
+        return header
 
 
 @contextmanager
 def _as_image_error(label: str) -> Iterator[None]:
     """Whatever Pillow's decoders raise on broken input (nearly anything) leaves as one `ImageError`."""
     try:
-        yield
-    except ImageError:
+        with quiet():
+            yield
+    except (ImageError, ConfigError):
         raise
     except UnidentifiedImageError as error:
         known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise ImageError(f"{label} is not an image that can be read: give a {known} file") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"{label} has more than {MAX_PIXELS:,} pixels: give a smaller copy of it") from error
+    except Image.DecompressionBombError as error:
+        theirs, limits = 2 * (Image.MAX_IMAGE_PIXELS or 0), ImageLimits.current()
+        if theirs >= limits.max_pixels:
+            raise limits.too_many_pixels(label) from error
+        raise ImageError(
+            f"{label} has more than {theirs:,} pixels, which is Pillow's own limit: give a smaller copy of it, "
+            "or raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except Exception as error:
         raise ImageError(f"{label} is damaged or unsupported ({error}): give an intact copy of it") from error
 
 
-def _check_pixels(label: str, width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"{label} has no pixels ({width} x {height}): give an image of at least 1 x 1")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{label} has more than {MAX_PIXELS:,} pixels ({width} x {height}): give a smaller copy of it")
-
-
 def _checked(data: bytes, label: str) -> bytes:
-    if not data:
-        raise ImageError(f"{label} is empty (0 bytes): give an image file")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{label} has {len(data):,} bytes, more than {MAX_BYTES:,}: give a smaller copy of it")
+    ImageLimits.current().check_bytes(label, len(data))
     return data
 
 
@@ -235,7 +238,8 @@ def _from_file(path: str | os.PathLike[str]) -> bytes:
         if Path(path).is_dir():
             raise ImageError(f"{label} is a folder: give the path of an image file")
         with Path(path).open("rb") as file:
-            return _checked(file.read(MAX_BYTES + 1), label)  # bounded: /dev/zero and pipes have no size to ask for
+            most = ImageLimits.current().max_image_bytes
+            return _checked(file.read(most + 1), label)  # bounded: /dev/zero and pipes have no size to ask for
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {label}: check the path") from error
     except (OSError, ValueError) as error:
@@ -246,15 +250,23 @@ def _from_data_uri(uri: str) -> bytes:
     head, comma, body = uri.partition(",")
     if not comma:
         raise ImageError("the data: URI has no comma: write data:image/png;base64,<the file in base64>")
-    if len(body) > 2 * MAX_BYTES:
-        raise ImageError(f"the data: URI holds more than {MAX_BYTES:,} bytes: give a smaller copy of the image")
-    raw = urllib.parse.unquote_to_bytes(body)
+    limits = ImageLimits.current()
+    if len(body) > 2 * limits.max_image_bytes:
+        limits.check_bytes("the data: URI", len(body))
+    raw = _unescaped(body)
     if not head.lower().endswith(";base64"):
         return _checked(raw, "data URI")
     try:
         return _checked(base64.b64decode(raw, validate=True), "data URI")
     except binascii.Error as error:
         raise ImageError(f"the data: URI is not valid base64 ({error}): encode the file anew") from error
+
+
+def _unescaped(body: str) -> bytes:
+    """What %41 stands for. Not `urllib.parse.unquote_to_bytes`: it makes a Python object for every escape."""
+    raw = body.encode()
+    # Quoted-printable is the same with another sign, and decoded in C.
+    return binascii.a2b_qp(raw.replace(b"=", b"=3D").replace(b"%", b"=")) if b"%" in raw else raw
 
 
 def _from_array(array: Any) -> Image.Image:
@@ -271,5 +283,5 @@ def _from_array(array: Any) -> Image.Image:
         array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:
         raise ImageError(f"an array of {array.dtype} has no agreed range of values: convert it to uint8, 0 to 255")
-    _check_pixels("array", array.shape[1], array.shape[0])
+    ImageLimits.current().check_pixels("array", array.shape[1], array.shape[0])
     return Image.fromarray(np.array(array, order="C"))

@@ -7,6 +7,7 @@ from typing import cast
 
 from PIL import Image
 
+BAND = 2**20  # pixels that are converted at a time
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {  # its value -> how the stored pixels are turned upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,17 +54,32 @@ def stored_corners(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as 8-bit RGB: deeper samples are scaled (Pillow alone cuts them off), alpha goes on white."""
+    """Any mode as 8-bit RGB: deeper samples are scaled (Pillow alone cuts them off), alpha goes on white.
+
+    Band by band: what lies between one mode and the other would otherwise hold the picture up to four times more.
+    """
+    image.load()
     if image.mode == "RGB" and "transparency" not in image.info:
-        image.load()
         return image
+    top = _top(image) if image.mode in ("I", "F") else 0.0
+    rgb = Image.new("RGB", image.size)
+    high = max(1, BAND // image.width)
+    for y in range(0, image.height, high):
+        rgb.paste(_band(image.crop((0, y, image.width, min(y + high, image.height))), top), (0, y))
+    return rgb
+
+
+def _top(image: Image.Image) -> float:
+    """What is white. 32-bit samples have no agreed range: the smallest usual maximum that holds them."""
+    high = cast(tuple[float, float], image.getextrema())[1]
+    usual = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
+    return next((top for top in usual if high <= top), high)
+
+
+def _band(image: Image.Image, top: float) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
     elif image.mode in ("I", "F"):
-        # 32-bit samples have no agreed range: from 0 to the smallest usual maximum that holds them.
-        high = cast(tuple[float, float], image.getextrema())[1]
-        usual = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
-        top = next((top for top in usual if high <= top), high)
         image = image.convert("F").point(lambda sample: sample * (255 / top) + 0.0).convert("L")
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")

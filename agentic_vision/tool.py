@@ -31,6 +31,7 @@ from .visual_tokens import Family
 
 TIME_LIMIT = 10.0  # seconds; a tool that needs a network or a model of its own says more
 
+MOST_IMAGES = 1_000_000  # beyond, `image` is no number of an image: Python does not even write out a very long one
 _BOX_SCHEMA = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
 _Box4 = Annotated[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], WithJsonSchema(_BOX_SCHEMA)]
 _IMAGE_HELP = "Which image to look at: its number, in order of appearance from 1. Default: the latest image."
@@ -167,7 +168,7 @@ def _mentions_box(hint: Any) -> bool:
 
 def _arguments_model(name: str, fields: dict[str, Any]) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    fields = {**fields, "image": (Annotated[int, Field(ge=1)] | None, None)}
+    fields = {**fields, "image": (Annotated[int, Field(ge=1, le=MOST_IMAGES)] | None, None)}
     try:
         return create_model(name, __config__=config, **fields)
     except (PydanticSchemaGenerationError, NameError) as error:

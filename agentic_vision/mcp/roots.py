@@ -17,7 +17,8 @@ import anyio.to_thread
 from mcp.types import ToolAnnotations
 
 from ..errors import ConfigError, ImageError
-from ..source import MAX_BYTES, Source
+from ..image_limits import ImageLimits
+from ..source import Source
 from ..url_rules import UrlRules, is_url
 
 AT_ONCE = 4  # images that are fetched at a time
@@ -118,9 +119,9 @@ def _read(root: Path, path: Path, label: str) -> bytes:
     with open(path, "rb", opener=lambda _, flags: _opened(root, path, flags)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ImageError(f"{label} is not a file: give the path of an image file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{label} has more than {MAX_BYTES:,} bytes: give a smaller copy of it")
+        limits = ImageLimits.current()
+        data = file.read(limits.max_image_bytes + 1)
+    limits.check_bytes(label, len(data))
     return data
 
 

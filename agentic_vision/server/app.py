@@ -21,8 +21,8 @@ from starlette.requests import ClientDisconnect
 
 from ..agent import VisionAgent
 from ..errors import ConfigError, ContextFullError, ImageError, PolicyError, RefusedError
+from ..image_limits import ImageLimits
 from ..result import DoneEvent, Event
-from ..source import MAX_BYTES
 from ..url_rules import UrlRules
 from . import answers, incoming, schema
 from .admission import Admission, FullError
@@ -52,10 +52,11 @@ class Settings:
     urls: UrlRules | None = None
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1 or self.queue < 0 or self.deadline <= 0 or not 0 < self.max_bytes <= MAX_BYTES:
+        most = ImageLimits.current().max_image_bytes
+        if self.in_flight < 1 or self.queue < 0 or self.deadline <= 0 or not 0 < self.max_bytes <= most:
             raise ConfigError(
                 "a server needs in_flight of 1 or more, a queue of 0 or more, a deadline above 0, and max_bytes from 1 "
-                f"to {MAX_BYTES:,}"
+                f"to {most:,}"
             )
         if not all(key.strip() for key in self.api_keys):
             raise ConfigError(
