@@ -1,8 +1,14 @@
-"""What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours."""
+"""What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours.
+
+torch is imported by the fixtures that need it: the tests that use none of them run on an install without.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,8 +18,9 @@ from PIL import Image, ImageDraw
 from tiny_checkpoints import ARCHITECTURES, make
 
 from agentic_vision import VisionAgent
-from agentic_vision.policies.embedded import EmbeddedPolicy
-from agentic_vision.policies.transformers import TransformersPolicy
+
+if TYPE_CHECKING:
+    from agentic_vision.policies.transformers import TransformersPolicy
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -40,6 +47,8 @@ def folder(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def policy(folder: Path) -> TransformersPolicy:
+    from agentic_vision.policies.transformers import TransformersPolicy
+
     return TransformersPolicy.load(folder, device="cpu", max_new_tokens=10)
 
 
@@ -51,6 +60,8 @@ def qwen3(folders: dict[str, Path]) -> Path:
 @pytest.fixture(scope="module")
 def embedded() -> VisionAgent:
     """An agent on the checkpoint that ships."""
+    from agentic_vision.policies.embedded import EmbeddedPolicy
+
     return VisionAgent(EmbeddedPolicy.load())
 
 
