@@ -1,6 +1,6 @@
 """What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours.
 
-torch is imported by the fixtures that need it: the tests that use none of them run on an install without.
+Tests that ask the checkpoint that ships, or local weights, are skipped on an install without torch.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def picture() -> Image.Image:
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny random checkpoint of each architecture."""
+    pytest.importorskip("torch")
     root = tmp_path_factory.mktemp("checkpoints")
     return {name: make(root / name, name) for name in ARCHITECTURES}
 
@@ -60,6 +61,7 @@ def qwen3(folders: dict[str, Path]) -> Path:
 @pytest.fixture(scope="module")
 def embedded() -> VisionAgent:
     """An agent on the checkpoint that ships."""
+    pytest.importorskip("torch")
     from agentic_vision.policies.embedded import EmbeddedPolicy
 
     return VisionAgent(EmbeddedPolicy.load())

@@ -1,4 +1,4 @@
-"""What does a server that runs write down? Neither keys, nor questions, nor images, nor answers, whatever goes wrong."""
+"""What does a server write down? Neither keys, nor questions, nor images, nor answers, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRETS = (QUESTION, "5931", KEY, UPSTREAM_KEY, URI[40:80], "base64,", "417")
 
 
 @visual_tool
-def broken(view: View) -> View:
+def broken(view: View) -> View:  # noqa: ARG001
     """Look."""
     raise RuntimeError("the tool broke")
 
@@ -99,7 +99,7 @@ def test_settings_can_be_printed():
 def test_importing_says_nothing_and_leaves_logging_alone():
     """Its loggers are the application's to set: no handlers, no levels, no warnings."""
     program = (
-        "import logging; import agentic_vision, agentic_vision.server.app, agentic_vision.mcp.server, agentic_vision.cli;"
+        "import logging; import agentic_vision, agentic_vision.server.app, agentic_vision.mcp.server;"
         "loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)];"
         "ours = [one for one in loggers if one.name.split('.')[0] in ('root', 'agentic_vision')];"
         "assert len(ours) > 2 and not any(one.handlers for one in ours), ours;"
