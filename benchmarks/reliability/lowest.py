@@ -18,9 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = {
-    "core": "agent agent_asking agent_endings builtin_tools matching openai_failures openai_policy openai_replies "
+    "core": "agent agent_asking agent_endings builtin_tools matching openai_failures openai_replies "
     "openai_requests profiles protocol rows threads toolbox toolbox_failures trace verdict views views_sources",
-    "serve": "server server_limits server_logs server_raw",
+    "serve": "openai_policy server server_limits server_logs server_raw",
     "mcp": "mcp mcp_http mcp_roots",
     "batch": "batch_once batch_rows",
     "eval": "evaluation_judged evaluation_report evaluation_statistics evaluation_troubles loading",
