@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OVERLOADED = (429, 503)
+SHORTEST_KEY = 8  # characters
 USED_UP = ("insufficient_quota", "billing_hard_limit_reached")  # sent as 429, but no waiting helps
 
 
@@ -191,7 +192,17 @@ def code_of(error: BaseException) -> str:
 
 def line(error: BaseException) -> str:
     """The error's message on one line, not too long for a message of ours."""
-    return shortened(str(error))
+    return shortened(words_of(error))
+
+
+def words_of(error: BaseException) -> str:
+    """The error's message, less the key that was sent: some endpoints repeat it, and messages are stored and served."""
+    import openai
+
+    sent = error.request.headers.get("authorization", "") if isinstance(error, openai.APIError) else ""
+    key = sent.partition(" ")[2]
+    # A shorter one is none ("none", "k"), but a word that stands elsewhere in the message too.
+    return str(error).replace(key, "***") if len(key) >= SHORTEST_KEY else str(error)
 
 
 def shortened(words: str) -> str:

@@ -1,8 +1,14 @@
-"""What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours."""
+"""What holds for all tests, and what many share. Property tests have no clock: a busy machine is no failure of ours.
+
+Tests that ask the checkpoint that ships, or local weights, are skipped on an install without torch.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,8 +18,9 @@ from PIL import Image, ImageDraw
 from tiny_checkpoints import ARCHITECTURES, make
 
 from agentic_vision import VisionAgent
-from agentic_vision.policies.embedded import EmbeddedPolicy
-from agentic_vision.policies.transformers import TransformersPolicy
+
+if TYPE_CHECKING:
+    from agentic_vision.policies.transformers import TransformersPolicy
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -29,6 +36,7 @@ def picture() -> Image.Image:
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny random checkpoint of each architecture."""
+    pytest.importorskip("torch")
     root = tmp_path_factory.mktemp("checkpoints")
     return {name: make(root / name, name) for name in ARCHITECTURES}
 
@@ -40,6 +48,8 @@ def folder(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def policy(folder: Path) -> TransformersPolicy:
+    from agentic_vision.policies.transformers import TransformersPolicy
+
     return TransformersPolicy.load(folder, device="cpu", max_new_tokens=10)
 
 
@@ -51,6 +61,9 @@ def qwen3(folders: dict[str, Path]) -> Path:
 @pytest.fixture(scope="module")
 def embedded() -> VisionAgent:
     """An agent on the checkpoint that ships."""
+    pytest.importorskip("torch")
+    from agentic_vision.policies.embedded import EmbeddedPolicy
+
     return VisionAgent(EmbeddedPolicy.load())
 
 

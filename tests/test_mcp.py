@@ -163,6 +163,7 @@ def test_a_data_uri_is_an_image(call: Caller, readable: Path) -> None:
 
 
 def test_the_agent_answers_and_tells_of_its_turns(call: Caller) -> None:
+    pytest.importorskip("torch")
     turns = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:

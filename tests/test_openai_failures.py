@@ -216,6 +216,18 @@ def test_the_key_is_told_to_nobody_and_one_that_cannot_be_sent_is_told_at_once(p
             assert "sk-" not in str(told.value)
 
 
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_key_that_the_endpoint_repeats_is_not_repeated(picture, status):
+    """The detail is stored in trajectories, and our server's clients read it."""
+    endpoint = Scripted([failure(status, "no project has the key sk-of-the-operator")])
+    with endpoint.serving() as url:
+        agent = VisionAgent(OpenAIPolicy("m", base_url=url, api_key="sk-of-the-operator", profile=TEXT, patience=0.0))
+        result = agent.ask(picture, "Which number?")
+    assert endpoint.headers[0]["authorization"] == "Bearer sk-of-the-operator"
+    assert "no project has the key ***" in result.trajectory.detail
+    assert "sk-of" not in result.trajectory.model_dump_json()
+
+
 @pytest.mark.parametrize("address", ["localhost:8000/v1", "127.0.0.1:8000/v1", "", "ftp://localhost/v1"])
 def test_an_address_without_its_scheme_is_told_at_once(address):
     with pytest.raises(ConfigError, match="begin it with http:// or https://"):

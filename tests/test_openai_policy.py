@@ -118,7 +118,7 @@ def test_a_deadline_really_closes_the_connection(picture):
     endpoint = Scripted([])
     endpoint.script.append(endpoint.hangs())
     with endpoint.serving() as url:
-        result = ask(url, picture, options={"deadline": 0.3})
+        result = ask(url, picture, options={"deadline": 1.5})
         assert result.stop_reason is StopReason.DEADLINE
         waited = time.monotonic()
         while not endpoint.left and time.monotonic() - waited < 10:

@@ -160,7 +160,8 @@ def test_a_character_in_two_halves_is_heard_whole_and_half_of_one_breaks_nothing
     with Scripted([_escaped(chat("\ud83d\ude00 \ud83d"))]).serving() as url:
         assert ask(url, picture, NATIVE).answer == "\U0001f600 \ufffd"
     with Scripted([_escaped({"error": {"message": "no \ud83d"}}, 400)]).serving() as url:
-        assert "no \ufffd" in ask(url, picture).trajectory.detail
+        said = ask(url, picture).trajectory.detail
+        assert "no \ufffd" in said or r"no \ud83d" in said  # older releases of openai write the half as an escape
 
 
 def test_a_native_call_is_put_together_from_its_stream(picture):

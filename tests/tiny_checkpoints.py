@@ -15,10 +15,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from agentic_vision.policies.torchvision_ops import declare_operators
-
-declare_operators()  # before transformers is imported
-
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 ARCHITECTURES: tuple[Architecture, ...] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
@@ -140,6 +136,10 @@ def _write_processor(folder: Path, architecture: Architecture) -> None:
 
 def _write_model(folder: Path, architecture: Architecture, seed: int, layers: int) -> None:
     import torch
+
+    from agentic_vision.policies.torchvision_ops import declare_operators
+
+    declare_operators()  # before transformers is imported
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     vocabulary = _vocabulary()

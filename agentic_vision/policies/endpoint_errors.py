@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..endpoint import USED_UP, BrokenStreamError, code_of, is_unsendable, line, shortened, status_of
+from ..endpoint import USED_UP, BrokenStreamError, code_of, is_unsendable, line, shortened, status_of, words_of
 from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
 
 # Servers agree on status codes, and hardly on codes and words. These are guesses at the usual ones; what none of them
@@ -55,7 +55,7 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
             return PolicyError(f"the endpoint's stream broke off: {said}")
     status = status_of(error)
     if status is not None:
-        return refused(status, code_of(error), str(error), model)
+        return refused(status, code_of(error), words_of(error), model)
     return _nonsense(f"{type(error).__name__}: {said}")
 
 

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
@@ -44,7 +44,7 @@ class Settings:
 
     model: str = "agentic-vision"
     raw: bool = False
-    api_keys: Sequence[str] = ()
+    api_keys: Sequence[str] = field(default=(), repr=False)  # settings are printed, keys are not
     in_flight: int = 32
     queue: int = 128
     deadline: float = 120.0
