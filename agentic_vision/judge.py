@@ -7,9 +7,9 @@
 Equal questions in flight are asked once, and what was judged before is read from the cache. An endpoint that is down
 is asked again, with back-off; when it stays down there is no verdict, which is never taken for a wrong answer.
 
-The answer is data, whatever it says. It goes to the judge inside a JSON object, in which it cannot end its own field, and
-with every "<" and "[" that may begin a special token written as an escape: a server that reads such tokens in what users
-say finds none. What comes back is a verdict only where it is nothing else (`read_verdict`).
+The answer is data, whatever it says. It goes to the judge inside a JSON object, in which it cannot end its own field,
+and with every "<" and "[" that may begin a special token written as an escape: a server that reads such tokens in what
+users say finds none. What comes back is a verdict only where it is nothing else (`read_verdict`).
 """
 
 from __future__ import annotations

@@ -21,16 +21,15 @@ from .messages import Problem, ProblemKind, ToolCall, Turn
 MAX_CHARS = 200_000  # a longer reply is refused unread
 MAX_TAGS = 500  # in one turn: a model that writes more has fallen into repeating itself
 MAX_CALLS = 8  # in one turn
-MAX_VALUES = 1000  # in all calls of a turn: numbers, texts, lists and objects
+MAX_VALUES = 500  # in all calls of a turn: numbers, texts, lists and objects
 MAX_DEPTH = 16  # of lists and objects in a call: JSON readers and checkpointers give up at some depth
 
 CALL_FORM = '<tool_call>{"name": "...", "arguments": {...}}</tool_call>'
 ANSWER_FORM = "<answer>...</answer>"
 _FORMS = f"Write either {CALL_FORM} or {ANSWER_FORM}."
 
-_NAMES = ("think", "tool_call", "answer")
+TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 _Tag: TypeAlias = tuple[int, int, bool, str]  # where it begins and ends, whether it closes, its name
-_TAGS = tuple((f"<{'/' * closing}{name}>", closing, name) for name in _NAMES for closing in (False, True))
 
 
 class _MalformedError(Exception):
@@ -63,7 +62,7 @@ def parse(text: str, *, first_call: int = 1, truncated: bool = False) -> Turn:
 
 def untagged(text: str) -> str:
     """`text` without the protocol's tags. A space is left for each: what was around it must not become a tag."""
-    for tag, *_ in _TAGS:
+    for tag in TAGS:
         text = text.replace(tag, " ")
     return text
 
@@ -108,8 +107,8 @@ def _tags(text: str) -> list[_Tag]:
     """The tags in order; of each kind no more than tell that there are too many."""
     # One search a tag, each at the speed of memory: a pattern for all of them stops at every "<".
     return sorted(
-        (begin, begin + len(tag), closing, name)
-        for tag, closing, name in _TAGS
+        (begin, begin + len(tag), tag.startswith("</"), tag.strip("</>"))
+        for tag in TAGS
         for begin in islice(_places(text, tag), MAX_TAGS + 1)
     )
 

@@ -6,6 +6,7 @@ dearest first; then those that it mended, which show what its calls are good for
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,17 +32,25 @@ def disagreements(
     return broken, mended
 
 
-def write_pages(pairs: Sequence[tuple[Outcome, Outcome]], rows: Mapping[str, Row], folder: Path) -> list[Path]:
+def write_pages(
+    pairs: Sequence[tuple[Outcome, Outcome]], rows: Mapping[str, Row], folder: Path
+) -> list[tuple[Outcome, Outcome, Path]]:
     """A trace page for each pair's first outcome, at most `MOST`; those whose images have gone are left out."""
-    written: list[Path] = []
-    for outcome, _ in pairs[:MOST]:
+    written: list[tuple[Outcome, Outcome, Path]] = []
+    for outcome, other in pairs[:MOST]:
         row = rows.get(outcome.row)
         if row is None or outcome.trajectory is None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / (re.sub(r"[^\w.-]+", "_", f"{outcome.strategy}-{outcome.row}")[:120] + ".html")
+        path = folder / f"{_named(f'{outcome.strategy}-{outcome.row}')}.html"
         try:
-            written.append(save_trace(outcome.trajectory, row.images, path))
+            written.append((outcome, other, save_trace(outcome.trajectory, row.images, path)))
         except (ImageError, ConfigError):
             continue
     return written
+
+
+def _named(name: str) -> str:
+    """A file name for a row, which may be called anything: two that differ have files that differ."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:100]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"

@@ -172,7 +172,7 @@ def _disagreements(report: Report, rows: Mapping[str, Row], out: Path) -> str:
     broken, mended = disagreements(ours, report.outcomes[baseline])
     parts = []
     for title, pairs in ((f"Worse than {baseline}", broken), (f"Better than {baseline}", mended)):
-        pages = {page.stem: page for page in write_pages(pairs, rows, out / FOLDER)}
+        written = write_pages(pairs, rows, out / FOLDER)
         lines = "".join(
             _row(
                 [
@@ -182,7 +182,7 @@ def _disagreements(report: Report, rows: Mapping[str, Row], out: Path) -> str:
                     f"{ours.visual_tokens:,.0f}",
                 ]
             )
-            for (ours, other), page in zip(pairs, pages.values(), strict=False)
+            for ours, other, page in written
         )
         head = "".join(f"<th>{text}</th>" for text in ("row", "question", "reference", "agent", baseline, "tokens"))
         if lines:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..messages import ToolCall
-from ..protocol import parse, untagged
+from ..protocol import MAX_CHARS, parse, untagged
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
 
@@ -29,6 +29,8 @@ class NativeReply:
     def text(self) -> str:
         """It in the text protocol."""
         content, reasoning = self.content.strip(), self.reasoning.strip()
+        if len(content) + len(reasoning) > MAX_CHARS:
+            return f"{reasoning}{content}"  # refused unread, whatever it holds
         head = f"<think>{untagged(reasoning)}</think>" if reasoning else ""
         if self.calls:
             return head + untagged(content) + "".join(_call(name, given) for name, given in self.calls)
