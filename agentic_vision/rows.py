@@ -12,13 +12,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ConfigError, RowError
 from .view import Corners
 from .whole_text import whole
 
-Text = Annotated[str, AfterValidator(whole)]  # but for images: a file's name may hold what is no character
+# Of images it is not asked: a file's name may hold what is no character.
+Text = Annotated[str, BeforeValidator(lambda text: whole(text) if isinstance(text, str) else text)]
 
 
 class Sufficient(BaseModel):
