@@ -69,13 +69,13 @@ def fastest(reader: object, text: str) -> float:
 
 class TestReading:
     def test_near_misses_of_the_protocol_are_turns_in_time_and_the_loop_ends(self, fuzz: ModuleType) -> None:
-        found = fuzz.Fuzz()
+        found, asker = fuzz.Fuzz(), fuzz.Asker()
         for n in range(4000):
             rng = random.Random(f"test/{n}")
             said = [fuzz.turn(rng)]
             found.read(said[0])
             if n % 40 == 0:
-                found.ask(fuzz.asker(rng, fuzz.STYLES[n // 40 % 3], said), IMAGE)
+                found.ask(asker, rng, said)
         assert found.parsed.n == 4000
         assert {"answer", "calls", *ProblemKind} - {"too_long"} <= set(found.outcomes)
         assert {StopReason.ANSWERED, StopReason.MALFORMED, StopReason.TURN_LIMIT} <= set(found.endings)

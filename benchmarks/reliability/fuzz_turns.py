@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from agentic_vision import VisionAgent
+from agentic_vision.agent import Result
 from agentic_vision.messages import Trajectory, Turn
 from agentic_vision.policies.native_calls import NativeReply, from_text
 from agentic_vision.policies.scripted import ScriptedPolicy
@@ -36,7 +37,6 @@ from agentic_vision.protocol import TAGS, parse
 FIXED, PER_BYTE = 1e-3, 20e-9  # seconds
 TRIES = 12
 MAX_TURNS = 4
-STYLES = (PromptStyle.TEXT, PromptStyle.COMPACT, PromptStyle.NATIVE)
 
 SPECIAL = ("<|im_end|>", "<|im_start|>user\n", "<|image_pad|>", "<|endoftext|>", "<|vision_start|>", "</s>", "[/INST]")
 BROKEN = ("<", ">", "</", "<think", "think>", "</think", "<answer", "</answer", "<tool_call", "</tool_call", "<Think>")
@@ -218,14 +218,45 @@ class Fuzz:
             again = parse(said)
             assert not again.calls, "what was said became a call"
 
-    def ask(self, agent: VisionAgent, image: Image.Image) -> None:
-        """Asks the agent, whose policy says what the grammar says. Raises whatever is wrong with what comes of it."""
-        result = agent.ask(image, "Which <answer>digit</answer> is it?")
+    def ask(self, asker: Asker, rng: random.Random, said: list[str]) -> None:
+        """Asks an agent, whose policy says what the grammar says. Raises whatever is wrong with what comes of it."""
+        result = asker.ask(rng, said)
         found = result.trajectory
         assert len(found.turns) <= MAX_TURNS, f"{len(found.turns)} turns"
         assert len(found.steps) < 4 + MAX_TURNS * 9, f"{len(found.steps)} steps"
         assert Trajectory.model_validate_json(found.model_dump_json()) == found, "it is not stored as it was"
         self.endings[found.stop_reason] += 1
+
+
+def _crop(rng: random.Random) -> str:
+    box = [rng.choice((0, 100, 400, 500, 900, 1000, 1e308, -5)) for _ in range(4)]
+    return f'<tool_call>{{"name": "zoom_crop", "arguments": {{"bbox_2d": {json.dumps(box)}}}}}</tool_call>'
+
+
+def _natively_said(text: str) -> str:
+    return NativeReply(text, text[:1000]).text()
+
+
+class Asker:
+    """Asks agents whose policy speaks the grammar; one agent a style, for to make one takes longer than a question."""
+
+    def __init__(self) -> None:
+        self._rng, self._said = random.Random(0), list[str]()
+        self._image = Image.new("RGB", (320, 240), "white")
+        self._agents = [
+            VisionAgent(ScriptedPolicy(self._speak, style=style), max_turns=MAX_TURNS, max_visual_tokens=2000)
+            for style in (PromptStyle.TEXT, PromptStyle.COMPACT, PromptStyle.NATIVE)
+        ]
+
+    def ask(self, rng: random.Random, said: list[str]) -> Result:
+        """What comes of one question; what the policy says is noted in `said`."""
+        self._rng, self._said = rng, said
+        return rng.choice(self._agents).ask(self._image, "Which <answer>digit</answer> is it?")
+
+    def _speak(self, _conversation: Conversation) -> str:
+        # Calls that can be made lead further into the loop than three malformed turns.
+        self._said.append(turn(self._rng) if self._rng.random() < 0.6 else _crop(self._rng))
+        return self._said[-1]
 
 
 def _crop(rng: random.Random) -> str:
@@ -254,7 +285,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--agent-share", type=float, default=0.02)
     given = options.parse_args()
-    fuzz, image = Fuzz(), Image.new("RGB", (320, 240), "white")
+    fuzz, asker = Fuzz(), Asker()
     every = round(1 / given.agent_share) if given.agent_share else given.n + 1
     for n in track(range(given.n), "turns", console=Console(stderr=True)):
         rng = random.Random(f"{given.seed}/{n}")
@@ -262,7 +293,7 @@ def main() -> int:
         try:
             fuzz.read(said[0])
             if n % every == 0:
-                fuzz.ask(asker(rng, STYLES[n // every % len(STYLES)], said), image)
+                fuzz.ask(asker, rng, said)
         except Exception as error:
             shown = [text if len(text) < 2000 else f"{text[:1000]} ... {text[-1000:]}" for text in said]
             print(f"turn {n} of seed {given.seed}: {type(error).__name__}: {error}\n{shown!r}", file=sys.stderr)
