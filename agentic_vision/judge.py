@@ -6,6 +6,10 @@
 
 Equal questions in flight are asked once, and what was judged before is read from the cache. An endpoint that is down
 is asked again, with back-off; when it stays down there is no verdict, which is never taken for a wrong answer.
+
+The answer is data, whatever it says. It goes to the judge inside a JSON object, in which it cannot end its own field,
+and with every "<" and "[" that may begin a special token written as an escape: a server that reads such tokens in what
+users say finds none. What comes back is a verdict only where it is nothing else (`read_verdict`).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +36,13 @@ if TYPE_CHECKING:
 ASKS = 3
 """How often a judge that does not come to the point is asked before there is no verdict."""
 
+LONGEST = 8000
+"""Characters of an answer that are judged, beside twice those of the longest reference. A longer one is wrong, unasked:
+it does not say the same as the reference, and to put it before the judge would cost what it likes. No verdict would be
+the wrong word: training leaves those out, so that a policy could escape a bad score by rambling."""
+
+_TOKENS = re.compile(r"<(?=[^\s\d=])|\[(?=/?[A-Z])")  # "<|im_end|>", "</s>", "[/INST]", but not "x < 5" or a list
+
 _SYSTEM = (
     "You check answers to questions about an image that you cannot see. You get a JSON object: the question, the "
     "reference answer, which is right (of a list, any is), and a prediction. Decide whether the prediction says the "
@@ -43,7 +55,10 @@ _AGAIN = "That was no single digit. Reply with 1 if the prediction is right, or 
 
 
 class Verdict(Record):
-    """What the judge said. `correct` is None where there is no verdict, and `reason` says why."""
+    """What the judge said. `correct` is None where there is no verdict, and `reason` says why.
+
+    An answer that is too long to be right is not judged: False, without a reply, and `reason` says so.
+    """
 
     correct: bool | None
     reply: str = ""
@@ -106,8 +121,10 @@ class Judge:
         Raises `ConfigError` where the endpoint turns every request away (a wrong key, an unknown model).
         """
         several = [reference] if isinstance(reference, str) else list(reference)
-        named = {"question": question, "reference": several[0] if len(several) == 1 else several}
-        asked = whole(json.dumps({**named, "prediction": prediction}, ensure_ascii=False))
+        room = LONGEST + 2 * max(map(len, several), default=0)
+        if len(prediction) > room:
+            return Verdict(correct=False, reason=f"the answer has {len(prediction)} characters, more than {room}")
+        asked = _as_data(question, several, prediction)
         settings = json.dumps([_SYSTEM, _AGAIN, self.model, self.request, asked], sort_keys=True, default=str)
         key = hashlib.sha256(settings.encode()).hexdigest()
         known = self.cache.get(key) if self.cache else None
@@ -115,7 +132,7 @@ class Judge:
             return Verdict(correct=known[0], reply=known[1], cached=True)
         here = self._loops.get()
         if key not in here.asked:
-            here.asked[key] = _Asked(asyncio.ensure_future(self._ask(here, key, asked)))
+            here.asked[key] = _Asked(asyncio.ensure_future(self._ask(here, key, asked, prediction)))
             here.asked[key].task.add_done_callback(lambda _: here.asked.pop(key, None))
         mine = here.asked[key]
         mine.waiting += 1
@@ -126,7 +143,7 @@ class Judge:
             if not mine.waiting:
                 mine.task.cancel()
 
-    async def _ask(self, here: _Loop, key: str, asked: str) -> Verdict:
+    async def _ask(self, here: _Loop, key: str, asked: str, prediction: str) -> Verdict:
         messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": asked}]
         reply = ""
         async with here.room:
@@ -136,7 +153,7 @@ class Judge:
                     reply = await self._reply(here.client, messages, given_up)
                 except _NoReplyError as error:
                     return Verdict(correct=None, reply=reply, reason=str(error))
-                correct = read_verdict(reply)
+                correct = read_verdict(reply, about=prediction)
                 if correct is not None:
                     if self.cache:
                         await asyncio.to_thread(self.cache.put, key, correct, reply, asked)
@@ -196,6 +213,14 @@ class Judge:
 
 class _NoReplyError(Exception):
     pass
+
+
+def _as_data(question: str, references: Sequence[str], prediction: str) -> str:
+    """What the judge is asked: a JSON object, in which no character begins a special token."""
+    reference = references[0] if len(references) == 1 else references
+    named = {"question": question, "reference": reference, "prediction": prediction}
+    asked = whole(json.dumps(named, ensure_ascii=False))
+    return _TOKENS.sub(lambda found: f"\\u{ord(found[0]):04x}", asked)  # only texts hold them
 
 
 def _text(done: Any) -> str:

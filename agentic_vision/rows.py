@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ConfigError, RowError
 from .view import Corners
+from .whole_text import whole
+
+# Of images it is not asked: a file's name may hold what is no character.
+Text = Annotated[str, BeforeValidator(lambda text: whole(text) if isinstance(text, str) else text)]
 
 
 class Sufficient(BaseModel):
@@ -37,14 +41,14 @@ class Row(BaseModel):
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
-    id: str
+    id: Text
     images: tuple[str, ...] = Field(min_length=1)
-    question: str = Field(min_length=1)
-    answer: str
-    answers: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    question: Text = Field(min_length=1)
+    answer: Text
+    answers: tuple[Text, ...] = ()
+    options: tuple[Text, ...] = ()
     kind: Literal["coarse", "fine"] | None = None
-    scene: str | None = None
+    scene: Text | None = None
     evidence: Corners | None = None
     sufficient: Sufficient | None = None
 

@@ -16,7 +16,7 @@ from agentic_vision.verdict import read_verdict
         ("Score: 0 ... 10", False),
         ("score = 1/1", True),
         ("<think>It could be 0, or 1.</think>\n1", True),
-        ("The numbers differ.\nJudgement: **0**", False),
+        ("The numbers differ.\nJudgement: **0**", None),
         ("Score: 10", None),
         ("Score: 1 out of 10", None),
         ("Score: 0.5", None),

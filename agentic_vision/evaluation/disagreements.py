@@ -59,3 +59,9 @@ def write_pages(
         except (ImageError, ConfigError):
             continue
     return written
+
+
+def _named(name: str) -> str:
+    """A file name for a row, which may be called anything: two that differ have files that differ."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:100]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"

@@ -6,6 +6,7 @@ Needs the extra `eval` (matplotlib), which nothing else does.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ MARKS = {
     "todre": ("#5c940d", "h"),
 }
 OTHERS = (("#862e9c", "X"), ("#087f5b", "d"), ("#a61e4d", "p"), ("#364fc7", "H"))
+LONGEST_NAME = 48  # characters on a plot
 INK, SOFT = "#1d2129", "#8a93a3"
 
 
@@ -82,9 +84,9 @@ def plot_scenes(summary: Summary, path: str | os.PathLike[str]) -> Path | None:
     scenes = sorted(summary.strategies[name].scenes.items(), key=lambda item: item[1].call_ratio or 0.0)
     figure = blank(7.2, 1.2 + 0.34 * len(scenes))
     axes = figure.add_subplot()
-    drawn = axes.barh(
-        [scene for scene, _ in scenes], [scores.call_ratio or 0.0 for _, scores in scenes], color=MARKS["agent"][0]
-    )
+    places = range(len(scenes))
+    drawn = axes.barh(places, [scores.call_ratio or 0.0 for _, scores in scenes], color=MARKS["agent"][0])
+    axes.set_yticks(places, [_shown(scene) for scene, _ in scenes])
     right = ["" if scores.accuracy is None else f", {scores.accuracy:.0%} right" for _, scores in scenes]
     labels = [
         f" {scores.call_ratio or 0:.0%} of {scores.n}{said}" for (_, scores), said in zip(scenes, right, strict=True)
@@ -92,7 +94,7 @@ def plot_scenes(summary: Summary, path: str | os.PathLike[str]) -> Path | None:
     axes.bar_label(drawn, labels, fontsize=9, color=INK)
     axes.set_xlim(0, 1.4)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.set_title(f"{name}: questions with a call, by scene", loc="left", fontsize=10.5, color=INK)
+    axes.set_title(f"{_shown(name)}: questions with a call, by scene", loc="left", fontsize=10.5, color=INK)
     _frame(axes)
     return saved(figure, path)
 
@@ -113,7 +115,9 @@ def plot_law(points: Sequence[Point], law: Law, others: Sequence[Point], path: s
         # Of the others, those that no other one beats: names of all of them would lie on one another.
         best = front((point.tokens, point.accuracy) for point in [*points, *others])
         for point in found if found is points else [p for p in found if (p.tokens, p.accuracy) in best]:
-            axes.annotate(point.name, (point.tokens, point.accuracy), (6, -10), textcoords="offset points", fontsize=8)
+            axes.annotate(
+                _shown(point.name), (point.tokens, point.accuracy), (6, -10), textcoords="offset points", fontsize=8
+            )
     axes.set(xlim=(0, 1.06), ylim=(-0.04, 1.06), xlabel="visual tokens / full resolution", ylabel="accuracy")
     axes.legend(frameon=False, loc="lower right", labelcolor=INK)
     _frame(axes)
@@ -135,12 +139,20 @@ def blank(width: float, height: float) -> Any:
 def saved(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Write a figure. Raises `ConfigError` where `path` cannot be written."""
     try:
-        figure.savefig(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of letters that the font lacks
+            figure.savefig(path)
     except OSError as error:
         raise ConfigError(
             f"cannot write the plot to {path} ({error.strerror}): give a folder that is yours to write"
         ) from error
     return Path(path)
+
+
+def _shown(name: str) -> str:
+    """A name as text alone: matplotlib reads what stands between dollars as a formula."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in name[:LONGEST_NAME])
+    return printable.replace("$", r"\$")
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -189,7 +201,7 @@ def _panel(axes: Any, summary: Summary, suffix: str, marks: dict[str, tuple[str,
             yerr=[[accuracy - low], [high - accuracy]],
             fmt=marker,
             color=colour,
-            label=_kind(name),
+            label=_shown(_kind(name)),
             ms=11 if marker == "*" else 8,
             alpha=0.85,
             capsize=3,

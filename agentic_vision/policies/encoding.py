@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PolicyError
 from ..policy import Conversation, ImagePart, Message, TextPart
+from ..protocol import TAGS
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,12 @@ class Encoder:
     def ending_ids(self) -> frozenset[int]:
         """The special ids that are no image's: what may end a reply."""
         return frozenset(self._tokenizer.all_special_ids) - self._vision_ids
+
+    @cached_property
+    def _forging_ids(self) -> frozenset[int]:
+        """The special ids that are none of the protocol's tags."""
+        special = frozenset(self._tokenizer.all_special_ids) | self._vision_ids
+        return special - {self._tokenizer.convert_tokens_to_ids(tag) for tag in TAGS}
 
     def pieces(self, conversation: Conversation, *, open_turn: bool = True) -> tuple[Piece, ...]:
         """The conversation as the checkpoint's chat template renders it, up to where the next reply begins.
@@ -190,11 +197,11 @@ class Encoder:
         return ids
 
     def reply_ids(self, text: str) -> list[int]:
-        """A reply that was not sampled here may hold the protocol's own special tokens, but never an image's
-        placeholder.
+        """A reply that was not sampled here may hold the protocol's own special tokens, but none that ends a turn,
+        begins another or stands for an image: those it can only have spelled out.
         """
         ids = self._ids(text, special=True)
-        return self._ids(text, special=False) if self._vision_ids.intersection(ids) else ids
+        return self._ids(text, special=False) if self._forging_ids.intersection(ids) else ids
 
 
 def encoder_for(tokenizer: Any, image_processor: Any, config: Any) -> Encoder:

@@ -9,16 +9,13 @@ report.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from ..messages import ToolCall
-from ..protocol import parse
+from ..protocol import MAX_CHARS, parse, untagged
 
-_THOUGHT = re.compile(r"\A<think>(.*?)</think>", re.DOTALL)
-_CALLS = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
-_TAGS = re.compile(r"</?(?:think|tool_call|answer)>")
+_CALL, _CALL_END = "<tool_call>", "</tool_call>"
 
 
 @dataclass(frozen=True)
@@ -32,28 +29,38 @@ class NativeReply:
     def text(self) -> str:
         """It in the text protocol."""
         content, reasoning = self.content.strip(), self.reasoning.strip()
-        head = f"<think>{_TAGS.sub('', reasoning)}</think>" if reasoning else ""
+        if len(content) + len(reasoning) > MAX_CHARS:
+            return f"{reasoning}{content}"  # refused unread, whatever it holds
+        head = f"<think>{untagged(reasoning)}</think>" if reasoning else ""
         if self.calls:
-            return head + _TAGS.sub("", content) + "".join(_call(name, given) for name, given in self.calls)
+            return head + untagged(content) + "".join(_call(name, given) for name, given in self.calls)
         if "<tool_call>" in content or "<answer>" in content:
             return head + content  # a model that speaks the protocol all the same
         thought, closed, rest = content.rpartition("</think>")
         if closed:  # servers without a reasoning parser leave it in the content
-            head, content = head or f"<think>{_TAGS.sub('', thought).strip()}</think>", rest.strip()
-        return f"{head}<answer>{_TAGS.sub('', content)}</answer>" if content else head
+            head, content = head or f"<think>{untagged(thought).strip()}</think>", rest.strip()
+        return f"{head}<answer>{untagged(content)}</answer>" if content else head
 
 
 def from_text(text: str) -> tuple[NativeReply, tuple[ToolCall, ...]]:
     """What was said natively, and its calls as the agent read them: none for an answer and for what is malformed."""
     turn = parse(text)
-    thought = _THOUGHT.match(text)
-    reasoning = thought.group(1) if thought else ""
+    thought, closed, rest = text.removeprefix("<think>").partition("</think>")
+    if not closed or not text.startswith("<think>"):
+        thought, rest = "", text
     if turn.calls:
-        beside = _CALLS.sub("", text[thought.end() if thought else 0 :])
         calls = tuple((call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in turn.calls)
-        return NativeReply(beside, reasoning, calls), turn.calls
+        return NativeReply(_beside_calls(rest), thought, calls), turn.calls
     said = turn.answer if turn.answer is not None else text
-    return NativeReply(said, reasoning), ()
+    return NativeReply(said, thought), ()
+
+
+def _beside_calls(text: str) -> str:
+    kept, at = [], 0
+    while (opened := text.find(_CALL, at)) >= 0 and (closed := text.find(_CALL_END, opened)) >= 0:
+        kept.append(text[at:opened])
+        at = closed + len(_CALL_END)
+    return "".join((*kept, text[at:]))
 
 
 def _call(name: str, arguments: str) -> str:

@@ -99,6 +99,7 @@ def load_weights(
     place = _checked_device(device)
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
     reader = load_reader(name)
+    _check_no_pickle(name)
     with _quiet(), _told(name):
         model, lost = (_filled if small else _loaded)(name, reader.config, kind)
     if lost:
@@ -108,6 +109,16 @@ def load_weights(
             f"{lost[0]} first; copy or download it again"
         )
     return Weights(model.to(place).eval(), reader.tokenizer, reader.image_processor, reader.family)
+
+
+def _check_no_pickle(name: str) -> None:
+    """Raises `PolicyError` for a folder whose weights can only be read by running what it says."""
+    pickled = sorted(Path(name).glob("*.bin")) + sorted(Path(name).glob("*.pt*"))
+    if pickled and not any(Path(name).glob("*.safetensors")):
+        raise PolicyError(
+            f"the weights of {name} are a pickle ({pickled[0].name}), which can run code while it is read: where you "
+            "trust it, load it with transformers and save_pretrained() it, which writes safetensors"
+        )
 
 
 @contextmanager
