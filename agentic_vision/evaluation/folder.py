@@ -15,13 +15,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import ConfigError
 from ..only_writer import only_writer
 from ..rows import Row
+from ..whole_file import Lines, replacing, write_whole
 from .outcomes import Outcome
 
 TRAJECTORIES, SUMMARY, SETTINGS, DAMAGED = "trajectories.jsonl", "summary.json", "settings.json", "damaged.jsonl"
@@ -37,7 +38,9 @@ class Folder:
         self._settings = dict(settings)
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._lines = 0
-        whole, torn = read_outcomes(path)
+        whole, torn, end = read_outcomes(path)
+        if end is not None:
+            os.truncate(path / TRAJECTORIES, end)
         for outcome in whole:
             self._keep(outcome)
         self._check()
@@ -48,7 +51,7 @@ class Folder:
             _LOG.warning(told)
             self._lines += len(torn)
         self.tidy()
-        self._log: IO[bytes] = (path / TRAJECTORIES).open("ab")
+        self._log = Lines(path / TRAJECTORIES)
 
     def finished(self, row: Row, strategy: str) -> Outcome | None:
         """The outcome of a row, in trouble or not. Raises `ConfigError` where it is another row's of the same id."""
@@ -66,9 +69,11 @@ class Folder:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, outcome: Outcome) -> None:
-        """Add a line; it is in the file when this returns. It takes the place of one in trouble."""
-        self._log.write(outcome.model_dump_json().encode("utf-8", "replace") + b"\n")
-        self._log.flush()
+        """Add a line; it is in the file when this returns. It takes the place of one in trouble.
+
+        Raises `OSError` where there is no room for it.
+        """
+        self._log.add(outcome.model_dump_json().encode("utf-8", "replace") + b"\n")
         self._keep(outcome)
 
     def close(self) -> None:
@@ -80,13 +85,9 @@ class Folder:
         """The file without lines that others took the place of, at once: a kill leaves the one or the other."""
         if self._lines == len(self._outcomes):
             return
-        fresh = self.path / (TRAJECTORIES + ".part")
-        with fresh.open("wb") as file:
+        with replacing(self.path / TRAJECTORIES) as file:
             for outcome in self._outcomes.values():
                 file.write(outcome.model_dump_json().encode("utf-8", "replace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path / TRAJECTORIES)
         self._lines = len(self._outcomes)
 
     def _keep(self, outcome: Outcome) -> None:
@@ -112,7 +113,7 @@ class Folder:
                         "give a fresh folder"
                     )
         if before != now:
-            path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+            write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
 
 
 @contextmanager
@@ -139,7 +140,7 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
 
 def by_strategy(path: str | os.PathLike[str]) -> dict[str, dict[str, Outcome]]:
     """The outcomes in a folder, by strategy and then by row. Raises `ConfigError` where it holds no evaluation."""
-    outcomes, _ = read_outcomes(Path(path))
+    outcomes, _, _ = read_outcomes(Path(path))
     if not outcomes:
         raise ConfigError(f"{path} holds no evaluation ({TRAJECTORIES}): give the --out of `agentic-vision eval`")
     found: dict[str, dict[str, Outcome]] = {}
@@ -148,23 +149,23 @@ def by_strategy(path: str | os.PathLike[str]) -> dict[str, dict[str, Outcome]]:
     return found
 
 
-def read_outcomes(path: Path) -> tuple[list[Outcome], list[bytes]]:
-    """The outcomes in a folder, and the lines there that are none; a last line that a kill cut short is neither."""
+def read_outcomes(path: Path) -> tuple[list[Outcome], list[bytes], int | None]:
+    """The outcomes in a folder, the lines there that are none, and where a last line begins that is not whole: a kill
+    cut it short, or it is being written.
+    """
     file = path / TRAJECTORIES
     whole: list[Outcome] = []
     torn: list[bytes] = []
     if not file.exists():
-        return whole, torn
+        return whole, torn, None
     with file.open("rb") as lines:
         end = 0
         for line in lines:
             if not line.endswith(b"\n"):
-                break
+                return whole, torn, end
             end += len(line)
             try:
                 whole.append(Outcome.model_validate_json(line))
             except ValidationError:
                 torn.append(line)
-    if end < file.stat().st_size:
-        os.truncate(file, end)
-    return whole, torn
+    return whole, torn, None
