@@ -100,7 +100,10 @@ def measure(
                     known[one.id] = one
                     out.add(json.dumps(vars(one)).encode() + b"\n")
                 elif unjudged >= FAILING:
-                    raise PolicyError(f"{one}; so have the {FAILING} questions before it: what was measured is kept")
+                    raise PolicyError(
+                        f"the last {FAILING} questions have all had no verdict ({one}): what was measured is kept; run "
+                        "this again when the judge answers"
+                    )
             if progress:
                 progress(len(rows) - len(todo) + start + len(chosen), len(rows))
     return [known[row.id] for row in rows if row.id in known]
