@@ -16,7 +16,7 @@ KILLED = Path(__file__).parent.parent / "benchmarks" / "reliability" / "killed.p
 
 def test_the_end_is_that_of_an_unbroken_run() -> None:
     # In a process of its own, which forks: it has no threads yet.
-    command = [sys.executable, str(KILLED), "--kills", "3", "--rows", "12"]
+    command = [sys.executable, str(KILLED), "--kills", "3", "--rows", "8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split("|")[2].strip() for line in done.stdout.splitlines()[2:6]] == ["3"] * 4
