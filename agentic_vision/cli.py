@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_group import DONE, NO_ANSWER, CommandGroup, complain
+from .cli_group import DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
 from .cli_options import (
     BaseUrlOption,
     PolicyOption,
@@ -74,13 +74,20 @@ def ask(
     from .cli_output import result_json, show_result
 
     agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
-    result = agent.ask(sources, question)
-    if trace is not None:
-        result.save_trace(trace)
+    with stdout_is_ours():
+        result = agent.ask(sources, question)
+    failed = None
+    try:
+        if trace is not None:
+            result.save_trace(trace)
+    except ConfigError as error:
+        failed = error
     if as_json:
         _print_json(result_json(result.trajectory))
     else:
-        show_result(result.trajectory, trace)
+        show_result(result.trajectory, trace if failed is None else None)
+    if failed is not None:
+        raise failed  # when the answer has been said: it was paid for
     raise typer.Exit(DONE if result.answer is not None else NO_ANSWER)
 
 

@@ -6,7 +6,10 @@ name, and a `typer.Typer`. That is how `agentic-vision data` gets here.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -65,6 +68,20 @@ class CommandGroup(TyperGroup):
 def complain(message: str) -> None:
     """One line on stderr, whatever `message` holds."""
     sys.stderr.write("agentic-vision: " + " ".join(message.split()) + "\n")
+
+
+@contextmanager
+def stdout_is_ours() -> Iterator[None]:
+    """What tools print in the block, and what they run prints, goes to stderr: programs read our stdout."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -11,8 +11,8 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -59,7 +59,7 @@ def passes(error: BaseException) -> bool:
         return status_passes(status, code_of(error))
     if is_unsendable(error):
         return False
-    return isinstance(error, openai.APIConnectionError | BrokenStreamError) or _of_http(error)
+    return isinstance(error, openai.APIConnectionError | BrokenStreamError | LateReplyError) or _of_http(error)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -89,6 +89,35 @@ def status_passes(status: int, code: str) -> bool:
 
 class BrokenStreamError(Exception):
     """A stream ended before its last event."""
+
+
+class LateReplyError(Exception):
+    """A reply, or the next piece of a stream, was not there in time."""
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Raises `LateReplyError` where the block takes longer: the HTTP library's own time begins anew with every byte,
+    and an endpoint that sends one now and then would be waited for without end.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise LateReplyError(f"it was not whole after {seconds:g} s") from error
+
+
+async def each_in_time(pieces: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
+    """The pieces of a stream, each of which may take so long. Raises `LateReplyError`."""
+    while True:
+        async with in_time(seconds):
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+        yield piece
 
 
 class RefusalInReplyError(Exception):

@@ -38,9 +38,20 @@ class ImageStore:
             return
         kind, data = _as_file(source)
         # Never half of it under its name: whoever reads it may be another process.
-        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, self._folder / f"{source.digest}.{kind}")
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                try:
+                    file.write(data)
+                    file.flush()
+                    os.replace(file.name, self._folder / f"{source.digest}.{kind}")
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError as error:
+            raise ConfigError(
+                f"an image cannot be kept in {self._folder} ({error.strerror}): see to the room on its disk, or give "
+                "another folder"
+            ) from error
 
     def get(self, digest: str, label: str) -> Source | None:
         """The source of this digest; None where it is not kept."""

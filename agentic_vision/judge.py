@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .endpoint import PerLoop, attempts, client, line, passes
+from .endpoint import LateReplyError, PerLoop, RefusalInReplyError, attempts, checked, client, in_time, line, passes
 from .errors import ConfigError
 from .judge_cache import JudgeCache
 from .messages import Record
@@ -170,22 +170,24 @@ class Judge:
         try:
             async for attempt in attempts(given_up - asyncio.get_running_loop().time()):
                 with attempt:
-                    done = await client.chat.completions.create(
-                        model=self.model,
-                        messages=messages,  # type: ignore[arg-type]
-                        **self.request,
-                    )
+                    async with in_time(self.timeout):
+                        done = await client.chat.completions.create(
+                            model=self.model,
+                            messages=messages,  # type: ignore[arg-type]
+                            **self.request,
+                        )
+                    checked(done)
             return _text(done)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise ConfigError(
                 f"the judge's endpoint turns us away ({line(error)}): check model, base_url and api_key"
             ) from error
-        except openai.APIStatusError as error:
+        except (openai.APIStatusError, RefusalInReplyError) as error:
             what = "is down" if passes(error) else "refuses this question"
             raise _NoReplyError(f"the judge's endpoint {what}: {line(error)}") from error
-        except openai.APIError as error:
+        except (openai.APIError, LateReplyError) as error:
             raise _NoReplyError(f"the judge could not be reached: {line(error)}") from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise _NoReplyError(
                 f"the judge's endpoint sent no chat completion ({line(error)}): does base_url end where "
                 "/chat/completions begins?"

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .errors import ConfigError, ToolError
-from .limited import call_limited
+from .limited import Limited
 from .messages import Failure, FailureKind, Observation, ToolCall
 from .policy import ToolSpec
 from .source import Source
@@ -73,6 +73,7 @@ class Toolbox:
             if tool.name in self.tools:
                 raise ConfigError(f"two tools are called {tool.name}: rename one, @visual_tool(name=...)")
             self.tools[tool.name] = tool
+        self._limited = {name: Limited() for name in self.tools}
 
     @classmethod
     def of(cls, tools: Toolbox | Iterable[str | VisualTool | Callable[..., Any]] | None = None) -> Toolbox:
@@ -117,7 +118,9 @@ class Toolbox:
         """
         tool = self.tools.get(call.name)
         if tool is not None:
-            with contextlib.suppress(Exception):  # wrong arguments, or an author's validator that broke: `run` tells
+            with contextlib.suppress(
+                Exception, SystemExit
+            ):  # wrong arguments, or an author's validator that broke: `run` tells
                 arguments = tool.arguments.model_validate(call.arguments)
                 image = getattr(arguments, "image", None) or shown
                 return call.name, arguments.model_copy(update={"image": image}).model_dump_json()
@@ -158,7 +161,7 @@ class Toolbox:
             )
         limit = min(tool.time_limit, time_limit if time_limit is not None else tool.time_limit)
         try:
-            result = await call_limited(partial(tool.function, view, **given), limit)
+            result = await self._limited[tool.name].call(partial(tool.function, view, **given), limit)
         except TimeoutError:
             raise _RefusedError(
                 FailureKind.TIME_LIMIT,
@@ -213,14 +216,18 @@ def _validated(tool: VisualTool, call: ToolCall) -> BaseModel:
             FailureKind.BAD_ARGUMENTS,
             f"{tool.name}: {wrong}. Its arguments: {', '.join(takes) or 'none'}. {_ADVICE}",
         ) from error
-    except Exception as error:  # from a validator that the tool's author wrote
+    except (Exception, SystemExit) as error:  # from a validator that the tool's author wrote
         raise _broke(tool, error) from error
 
 
-def _broke(tool: VisualTool, error: Exception) -> _RefusedError:
+def _broke(tool: VisualTool, error: BaseException) -> _RefusedError:
+    try:
+        said = str(error)[:300]
+    except Exception:  # its author's too
+        said = "and it cannot say why"
     return _RefusedError(
         FailureKind.TOOL_RAISED,
-        f"{tool.name} failed ({type(error).__name__}: {str(error)[:300]}). "
+        f"{tool.name} failed ({type(error).__name__}: {said}). "
         "Try other arguments or another tool, or answer with what you have seen.",
     )
 

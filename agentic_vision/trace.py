@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .messages import Asked, Observation, StopReason, ToolCall, Trajectory, Turn
 from .source import ImageLike, Source
 from .view import Box, View
+from .whole_file import write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,7 +54,7 @@ def save_trace(trajectory: Trajectory, images: Sequence[ImageLike | Source], pat
     page = trace_html(trajectory, images)
     try:
         # A model may write half a surrogate pair, which UTF-8 cannot hold.
-        Path(path).write_bytes(page.encode("utf-8", "replace"))
+        write_whole(path, page.encode("utf-8", "replace"))
     except OSError as error:
         raise ConfigError(
             f"cannot write the trace to {path} ({error.strerror}): give a file in a folder that you may write"

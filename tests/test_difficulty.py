@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from endpoints import Scripted, chat, failure
 from typer.testing import CliRunner
 
 from agentic_vision.cli import app
 from agentic_vision.errors import ConfigError, PolicyError
+from agentic_vision.judge import Judge
 from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.protocol import write
 from agentic_vision.rows import Row, Sufficient, read_rows
+from agentic_vision.training import JudgeReward
 from agentic_vision.training.data.difficulty import Measured, Verdict, chosen, confirmed, measure, plot, summary
 from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.visual_tokens import Family, family
@@ -128,3 +132,38 @@ def test_the_command_on_the_embedded_policy(tmp_path: Path) -> None:
     kept = read_rows(tmp_path / "out")
     assert len(kept) == told["kept"]
     assert set(told["confirmed"]) == {"precision", "recall"}
+
+
+def test_no_verdict_of_a_judge_is_not_a_wrong_answer(rows: list[Row], tmp_path: Path) -> None:
+    def right(request: dict[str, Any]) -> str:
+        said = json.loads(request["messages"][1]["content"])
+        return str(int(said["prediction"] == said["reference"]))
+
+    def half(request: dict[str, Any]) -> Any:
+        asked = json.loads(request["messages"][1]["content"])["question"]
+        return failure(503) if asked == "1" else chat(right(request))
+
+    def measured(answer: Any) -> list[Measured]:
+        with Scripted([answer]).serving() as url:
+            judge = Judge("j", base_url=url, api_key="k", patience=0)
+            return measure(rows, Sighted(), tmp_path / "out", n=2, accuracy=JudgeReward(judge))
+
+    found = measured(half)
+    assert [one.id for one in found] == [row.id for row in rows[2:]]
+    assert len(chosen(rows, found, calls=None)) == 2
+    assert {one.id: one.verdict() for one in measured(lambda request: chat(right(request)))} == {
+        one.id: one.verdict() for one in measure(rows, Sighted(), tmp_path / "exact", n=2)
+    }
+    many = [row.model_copy(update={"id": f"{row.id}-{copy}"}) for copy in range(30) for row in rows[:2]]
+    with Scripted([failure(503)]).serving() as url:
+        judge = Judge("j", base_url=url, api_key="k", patience=0)
+        with pytest.raises(PolicyError, match="the last 32 questions have all had no verdict"):
+            measure(many, Sighted(), tmp_path / "down", n=1, accuracy=JudgeReward(judge))
+
+
+def test_two_runs_do_not_measure_into_one_file(rows: list[Row], tmp_path: Path) -> None:
+    def progress(*_: int) -> None:
+        with pytest.raises(ConfigError, match="another run is writing"):
+            measure(rows, Sighted(), tmp_path, n=1)
+
+    assert len(measure(rows, Sighted(), tmp_path, n=1, progress=progress)) == 6

@@ -132,29 +132,6 @@ def test_a_judge_that_is_down_half_the_time_leaves_no_verdict_and_is_asked_alone
     assert asked == 10
 
 
-def test_a_disk_that_fills_up_ends_it_and_it_goes_on_when_there_is_room(
-    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from agentic_vision.evaluation.folder import Folder
-
-    written, write = 0, Folder.write
-
-    def full(self: Folder, outcome: object) -> None:
-        nonlocal written
-        written += 1
-        if written > 6:
-            self._log.write(b'{"row": "row-6", "str')
-            self._log.flush()
-            raise OSError(28, "No space left on device")
-        write(self, outcome)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Folder, "write", full)
-        with pytest.raises(OSError, match="No space left"):
-            evaluate(rows, policy(), ["glance"], tmp_path / "out", batch_size=1)
-    assert counted(evaluate(rows, policy(), ["glance"], tmp_path / "out")) == (10, {}, 0.5)
-
-
 def test_a_damaged_folder_says_what_is_damaged_and_goes_on_from_what_is_whole(
     rows: list[Row], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

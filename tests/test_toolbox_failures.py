@@ -3,6 +3,9 @@
 # ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
 
 import asyncio
+import itertools
+import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,16 +14,25 @@ import time
 from typing import Annotated
 
 import pytest
+from endpoint_agent import RECEIPT
+from endpoints import Scripted, chat
+from PIL import Image
 from pydantic import AfterValidator
-from tool_calls import locate, look, run, slow
+from scripted_agent import ANSWER
+from tool_calls import PER_MILLE, locate, look, run, slow
 
 from agentic_vision import (
     Toolbox,
     ToolError,
     View,
+    VisionAgent,
     visual_tool,
 )
+from agentic_vision.limited import LEFT_BEHIND
 from agentic_vision.messages import FailureKind, ToolCall
+from agentic_vision.policies.scripted import ScriptedPolicy
+from agentic_vision.protocol import write
+from agentic_vision.tool import VisualTool
 
 # Failures tell what to do next
 
@@ -88,7 +100,33 @@ def test_a_tool_error_is_passed_on_with_its_hint():
     )
 
 
-@pytest.mark.parametrize("tool", [breaks, breaks_async, exits, exits_async])
+class OddError(BaseException):
+    """No exception that anybody expects."""
+
+
+class MuteError(Exception):
+    """Cannot say what is wrong."""
+
+    def __str__(self) -> str:
+        raise ValueError("nor this")
+
+
+def raising(error: BaseException) -> list[VisualTool]:
+    def raises(view: View) -> str:
+        """Raise."""
+        raise error
+
+    async def raises_async(view: View) -> str:
+        """Raise."""
+        raise error
+
+    return [VisualTool(raises), VisualTool(raises_async)]
+
+
+ODD = [KeyboardInterrupt(), GeneratorExit(), OddError(), MuteError(), StopIteration(), MemoryError()]
+
+
+@pytest.mark.parametrize("tool", [breaks, breaks_async, exits, exits_async, *itertools.chain(*map(raising, ODD))])
 def test_whatever_a_tool_raises_is_a_failure(tool):
     failure = run([tool], tool.name).failure
     assert failure.kind is FailureKind.TOOL_RAISED
@@ -104,8 +142,14 @@ def checks_badly(view: View, digit: Annotated[int, AfterValidator(_breaks)]) -> 
     """Have a validator that breaks."""
 
 
+@visual_tool
+def ends_it(view: View, digit: Annotated[int, AfterValidator(sys.exit)]) -> str:
+    """Have a validator that ends the process."""
+
+
 def test_what_a_validator_raises_is_a_failure_too():
     assert run([checks_badly], "checks_badly", {"digit": 7}).failure.kind is FailureKind.TOOL_RAISED
+    assert run([ends_it], "ends_it", {"digit": 7}).failure.kind is FailureKind.TOOL_RAISED
     call = ToolCall(id="call_1", name="checks_badly", arguments={"digit": 7})
     assert Toolbox.of([checks_badly]).fingerprint(call, 1) == ("checks_badly", "[('digit', 7)]")
 
@@ -131,6 +175,84 @@ def returns_stranger(view: View) -> View:
 @pytest.mark.parametrize("tool", [returns_number, returns_nothing, returns_stranger])
 def test_a_result_that_cannot_be_shown_or_replayed_is_a_failure(tool):
     assert run([tool], tool.name).failure.kind is FailureKind.BAD_RESULT
+
+
+# Too large
+
+
+@visual_tool
+def returns_picture(view: View) -> str:
+    """Return 100 megapixels."""
+    return Image.new("1", (10_000, 10_000))
+
+
+@visual_tool
+def returns_huge_view(view: View) -> View:
+    """Return a view of 100 megapixels."""
+    return view.resized((10_000, 10_000))
+
+
+@visual_tool
+def returns_book(view: View) -> str:
+    """Return 20 MB of text."""
+    return "word " * 4_000_000
+
+
+def test_what_is_too_large_is_refused_cut_or_shown_as_large_as_the_model_takes():
+    failure = run([returns_picture], "returns_picture").failure
+    assert (failure.kind, "returned a Image" in failure.message) == (FailureKind.BAD_RESULT, True)
+    shown = run([returns_huge_view], "returns_huge_view").view
+    assert shown.size == PER_MILLE.full((10_000, 10_000))
+    assert len(run([returns_book], "returns_book").text) < 8100
+
+
+def test_the_budget_holds_whatever_tools_return(picture):
+    tools = [returns_picture, returns_huge_view]
+    script = [write(calls=[(tool.name, {}) for tool in tools]), ANSWER]
+    budget = 500
+    result = VisionAgent(ScriptedPolicy(script), tools=tools, max_visual_tokens=budget).ask(picture, "Which number?")
+    assert result.answer == "417"
+    assert result.usage.visual_tokens <= budget
+    kinds = [seen.failure.kind for seen in result.trajectory.observations if seen.failure]
+    assert kinds == [FailureKind.BAD_RESULT, FailureKind.OVER_BUDGET]
+
+
+# What it prints
+
+
+NOISY = """
+import os
+from agentic_vision import View, visual_tool
+
+@visual_tool
+def shout(view: View) -> str:
+    "Print."
+    print("HERE I AM", flush=True)
+    os.system("echo SO AM I")
+    return "done"
+"""
+
+
+def test_what_a_tool_prints_is_not_on_the_stdout_that_programs_read(tmp_path):
+    about = tmp_path / "noisy-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: noisy\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[agentic_vision.tools]\nshout = noisy:shout\n")
+    (tmp_path / "noisy.py").write_text(NOISY)
+    with Scripted([chat(write(calls=[("shout", {})])), chat(ANSWER)]).serving() as url:
+        command = ["ask", str(RECEIPT), "What?", "--tools", "shout", "--policy", "m", "--base-url", url, "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "agentic_vision", *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OPENAI_API_KEY": "k", "PYTHONPATH": str(tmp_path)},
+        )
+    told = json.loads(done.stdout)
+    assert told["answer"] == "417"
+    assert told["tool_calls"][0]["ok"]
+    assert "HERE I AM" in done.stderr
+    assert "SO AM I" in done.stderr
 
 
 # Time
@@ -178,8 +300,35 @@ def test_the_callers_limit_shortens_the_tools_own():
     assert run([slow], "slow", {"seconds": 0}).text == "done"
 
 
+def test_calls_that_never_come_back_do_not_pile_up():
+    release = threading.Event()
+    begun = []
+
+    @visual_tool(time_limit=0.01)
+    def sleeps(view: View) -> str:
+        """Sleep until it is let go."""
+        begun.append(threading.current_thread())
+        release.wait()
+        return "awake"
+
+    async def calls(toolbox, count):
+        call = ToolCall(id="call_1", name="sleeps")
+        return [await toolbox.run(call, look()) for _ in range(count)]
+
+    toolbox = Toolbox.of([sleeps])
+    kinds = [seen.failure.kind for seen in asyncio.run(calls(toolbox, LEFT_BEHIND + 3))]
+    assert kinds == [FailureKind.TIME_LIMIT] * LEFT_BEHIND + [FailureKind.TOOL_RAISED] * 3
+    assert len(begun) == LEFT_BEHIND
+    release.set()
+    for thread in begun:
+        thread.join()
+    asyncio.run(calls(toolbox, 1))
+    assert len(begun) == LEFT_BEHIND + 1  # they came back: it is called again
+
+
 def test_a_hung_tool_does_not_hold_up_the_end_of_the_process():
     program = textwrap.dedent("""
+        import threading
         import time
         from PIL import Image
         from agentic_vision import View, VisionAgent, visual_tool
@@ -187,7 +336,9 @@ def test_a_hung_tool_does_not_hold_up_the_end_of_the_process():
 
         @visual_tool(time_limit=0.1)
         def hang(view: View) -> str:
-            "Hang."
+            "Hang, and leave threads behind that do."
+            for _ in range(20):
+                threading.Thread(target=time.sleep, args=(600,)).start()
             time.sleep(600)
 
         policy = ScriptedPolicy(['<tool_call>{"name": "hang"}</tool_call>', "<answer>5</answer>"])

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from agentic_vision.cli_group import DONE, NO_ANSWER
 from agentic_vision.errors import ConfigError
+from agentic_vision.whole_file import write_whole
 
 if TYPE_CHECKING:
     from agentic_vision.rows import Fault
@@ -147,9 +149,11 @@ def difficulty(
         )
     kept = filter_.chosen(rows, measured, calls=calls, sure=sure, seed=seed)
     lines = [{**row.model_dump(mode="json", exclude_none=True), "verdict": verdict.value} for row, verdict in kept]
-    (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_whole(out / "rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
     picture = filter_.plot(measured, out / "shares.png", sure)
     found = {"rows": len(rows), "unusable": len(faults), "kept": len(kept), **filter_.summary(measured, sure)}
+    if len(measured) < len(rows):
+        found["no verdict"] = len(rows) - len(measured)
     confirmed = filter_.confirmed(rows, measured, sure)
     if confirmed is not None:
         found["confirmed"] = confirmed
@@ -158,6 +162,7 @@ def difficulty(
     else:
         _show(found)
         typer.echo(f"{len(kept)} of {len(rows)} questions: {out / 'rows.jsonl'}; shares: {picture}")
+    raise typer.Exit(NO_ANSWER if len(measured) < len(rows) else DONE)  # the same command asks those again
 
 
 def _sampling_policy(name: str | None, temperature: float) -> Any:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ from ..cli_output import calls_json
 from ..errors import ConfigError
 from ..messages import Record, StopReason, Trajectory, Usage
 from ..only_writer import only_writer
+from ..whole_file import Lines, replacing
 from .rows import BatchRow, storable
 from .tally import Tally
 
@@ -71,7 +72,7 @@ class Answers:
         self.tally = Tally()
         self._done: dict[bytes, str] = {}  # of 100,000 rows some 20 MB: ids may be long, their keys are not
         self._dropped: list[tuple[int, int]] = []  # bytes of the file
-        self._file: IO[bytes] | None = None
+        self._file: Lines | None = None
         if path.exists():
             self._scan()
 
@@ -98,18 +99,17 @@ class Answers:
         self.tally.gone = len(self._done) - known
         if self._dropped:
             self._rewrite()
-        self._file = self.path.open("ab")
+        self._file = Lines(self.path)
 
     def holds(self, row: BatchRow) -> bool:
         """Whether the row has its outcome."""
         return _key(row.id) in self._done
 
     def write(self, outcome: Outcome) -> None:
-        """Add a line; it is in the file when this returns."""
+        """Add a line; it is in the file when this returns. Raises `OSError` where there is no room for it."""
         assert self._file is not None
         line = json.dumps(outcome.model_dump(mode="json"), ensure_ascii=False)
-        self._file.write(line.encode("utf-8", "replace") + b"\n")
-        self._file.flush()
+        self._file.add(line.encode("utf-8", "replace") + b"\n")
         self.tally.add(outcome)
 
     def close(self) -> None:
@@ -141,15 +141,11 @@ class Answers:
 
     def _rewrite(self) -> None:
         """The file without what was dropped, in its place at once: a kill leaves the one or the other."""
-        fresh = self.path.with_name(self.path.name + ".part")
-        with self.path.open("rb") as old, fresh.open("wb") as new:
+        with self.path.open("rb") as old, replacing(self.path) as new:
             for start, end in [*self._dropped, (self.path.stat().st_size, 0)]:
                 while (room := start - old.tell()) > 0:
                     new.write(old.read(min(room, 2**20)))
                 old.seek(end)
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(fresh, self.path)
         self._dropped = []
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cli_group import DONE, NO_ANSWER, complain
+from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
 from ..cli_options import (
     BaseUrlOption,
     PolicyOption,
@@ -73,7 +73,8 @@ def ask_all(
                     await agent.policy.aclose()  # of this loop, which ends here
 
         try:
-            tally = asyncio.run(work())  # not `run_batch`: Ctrl-C ends the questions in flight before it is raised
+            with stdout_is_ours():
+                tally = asyncio.run(work())  # not `run_batch`: Ctrl-C ends the questions in flight before it is raised
         except KeyboardInterrupt:
             complain(f"interrupted: {out} keeps what is done, and the same command goes on from there")
             raise
@@ -110,7 +111,7 @@ def files(
     agent = VisionAgent(
         FiledPolicy(policy), tools=tool_names(tools), max_turns=max_turns, max_visual_tokens=max_visual_tokens
     )
-    with _progress() as watch:
+    with _progress() as watch, stdout_is_ours():
         made = asyncio.run(anext_round(rows, out, agent, question=question, watch=watch))
     _gone(made.tally, out)
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli_group import DONE, NO_ANSWER, complain
+from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
 from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption, TurnsOption, identity, tool_names
 from ..errors import ConfigError
 
@@ -89,7 +89,7 @@ def run(
     faults: list[Fault] = []
     rows = load_rows(data, out / IMAGES, faults=faults, limit=limit)
     names = [name.strip() for given in strategy or [USUAL] for name in given.split(",")]
-    with _progress(hidden=as_json) as progress:
+    with _progress(hidden=as_json) as progress, stdout_is_ours():
         summary = evaluation(
             rows,
             policy_of(policy, base_url, None),

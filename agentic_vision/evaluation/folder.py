@@ -15,7 +15,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from ..messages import Trajectory
 from ..only_writer import only_writer
 from ..rows import Row
+from ..whole_file import Lines, replacing, write_whole
 from .outcomes import Outcome, Trouble
 
 TRAJECTORIES, SUMMARY, SETTINGS, DAMAGED = "trajectories.jsonl", "summary.json", "settings.json", "damaged.jsonl"
@@ -53,7 +54,7 @@ class Folder:
                 aside.writelines(torn)
             _LOG.warning(f"{len(torn)} damaged lines of {self._file} are in {DAMAGED} now: they are asked again")
         self._tidy()
-        self._log: IO[bytes] = self._file.open("ab")
+        self._log = Lines(self._file)
 
     def finished(self, row: Row, strategy: str) -> Outcome | None:
         """The outcome of a row, in trouble or not. Raises `ConfigError` where it is another row's of the same id."""
@@ -71,10 +72,12 @@ class Folder:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, outcome: Outcome) -> None:
-        """Add a line; it is in the file when this returns. It takes the place of one in trouble."""
+        """Add a line; it is in the file when this returns. It takes the place of one in trouble.
+
+        Raises `OSError` where there is no room for it.
+        """
         line = outcome.model_dump_json().encode("utf-8", "replace") + b"\n"
-        self._log.write(line)
-        self._log.flush()
+        self._log.add(line)
         self._keep(outcome, len(line))
 
     def close(self) -> None:
@@ -97,17 +100,13 @@ class Folder:
             or sum(end - start for start, end in self._places.values()) == self._file.stat().st_size
         ):
             return
-        fresh = self.path / (TRAJECTORIES + ".part")
         places, self._end = sorted(self._places.items(), key=lambda item: item[1]), 0
-        with self._file.open("rb") as old, fresh.open("wb") as new:
+        with self._file.open("rb") as old, replacing(self._file) as new:
             for key, (start, end) in places:
                 old.seek(start)
                 new.write(old.read(end - start))
                 self._places[key] = self._end, self._end + end - start
                 self._end += end - start
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(fresh, self._file)
 
     def _check(self) -> None:
         """Raises `ConfigError` where it was begun with other settings. Damaged ones are written anew."""
@@ -128,7 +127,7 @@ class Folder:
                         "give a fresh folder"
                     )
         if before != now:
-            path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+            write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
 
 
 @contextmanager

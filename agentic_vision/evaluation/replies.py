@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from ..errors import ConfigError
 from ..policy import Concluding, Conversation, ImagePart, Policy, Reply
 from .wrapped import Wrapped
 
+_LOG = logging.getLogger(__name__)
+
 
 class Replies:
     """A SQLite file of replies, for any number of policies and processes.
 
-    Raises `ConfigError` where the file cannot be opened, or is another one.
+    What cannot be kept later (a full disk) is logged once, and asked again another time. Raises `ConfigError` where the
+    file cannot be opened, or is another one.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._warned = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One connection for all threads, each statement a transaction: sqlite3 takes care of its own lock.
@@ -34,12 +39,24 @@ class Replies:
 
     def get(self, key: str) -> Reply | None:
         """The reply under `key`."""
-        found = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        try:
+            found = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._warn(error)
+            return None
         return Reply.model_validate_json(found[0]) if found else None
 
     def put(self, key: str, reply: Reply) -> None:
         """Keep a reply."""
-        self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, reply.model_dump_json()))
+        try:
+            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, reply.model_dump_json()))
+        except sqlite3.Error as error:
+            self._warn(error)
+
+    def _warn(self, error: sqlite3.Error) -> None:
+        if not self._warned:
+            self._warned = True
+            _LOG.warning("replies cannot be kept in %s (%s): they are asked for again another time", self.path, error)
 
     def close(self) -> None:
         """Nothing more is read or kept."""

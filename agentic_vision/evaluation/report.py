@@ -18,6 +18,7 @@ from string import Template
 from pydantic import BaseModel, ConfigDict
 
 from ..rows import Row
+from ..whole_file import write_whole
 from .disagreements import FOLDER, MOST, disagreements, write_pages
 from .folder import by_strategy, trajectories
 from .outcomes import Outcome
@@ -131,7 +132,7 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path) -> Path:
         disagreements=_disagreements(report, rows, out),
     )
     path = out / "report.html"
-    path.write_bytes(html.encode("utf-8", "replace"))
+    write_whole(path, html.encode("utf-8", "replace"))
     return path
 
 

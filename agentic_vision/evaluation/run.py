@@ -20,6 +20,7 @@ from ..errors import ConfigError, PolicyError
 from ..judge import Judge
 from ..policy import Policy
 from ..rows import Fault, Row
+from ..whole_file import write_whole
 from .asking import Asking
 from .folder import SUMMARY, Folder, opened
 from .outcomes import Outcome, Trouble
@@ -94,7 +95,7 @@ def evaluate(
             run = _Run(asking, folder, rows, ways, batch_size, progress)
             sync.run(run.all())
             summary = summarised({way.name: run.outcomes(way) for way in ways}, faults)
-            (folder.path / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            write_whole(folder.path / SUMMARY, (summary.model_dump_json(indent=2) + "\n").encode("utf-8", "replace"))
     finally:
         if memory is not None:
             memory.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..endpoint import BrokenStreamError, checked, shortened
+from ..endpoint import BrokenStreamError, checked, each_in_time, in_time, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
 from .image_bytes import ImageBytes
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChatCompletions:
-    """The requests, and what is said in their replies. `more`: further fields of every request."""
+    """The requests, and what is said in their replies.
+
+    `more`: further fields of every request. `timeout`: seconds for a reply, and for each piece of one that is streamed.
+    """
 
     model: str
     profile: Profile
@@ -37,13 +40,16 @@ class ChatCompletions:
     temperature: float | None
     max_new_tokens: int | None
     more: dict[str, Any]
+    timeout: float
 
     async def ask(
         self, client: AsyncOpenAI, conversation: Conversation, seed: int | None, *, must_answer: bool = False
     ) -> Reply:
         """The reply, at once. Raises what `reply` and `checked` raise, and openai's errors."""
         request = await asyncio.to_thread(self.request, conversation, seed, must_answer=must_answer)
-        return reply(checked(await client.chat.completions.create(**request)), self.profile)
+        async with in_time(self.timeout):
+            completion = await client.chat.completions.create(**request)
+        return reply(checked(completion), self.profile)
 
     async def listen(
         self, client: AsyncOpenAI, conversation: Conversation, seed: int | None
@@ -54,9 +60,11 @@ class ChatCompletions:
         request = await asyncio.to_thread(self.request, conversation, seed)
         state: ChatCompletionStreamState[Any] = ChatCompletionStreamState()
         finished = False
-        stream = await client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True})
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        async with in_time(self.timeout):
+            stream = await client.chat.completions.create(**request)
         async with stream:
-            async for chunk in stream:
+            async for chunk in each_in_time(aiter(stream), self.timeout):
                 state.handle_chunk(chunk)
                 for choice in chunk.choices:
                     finished = finished or choice.finish_reason is not None

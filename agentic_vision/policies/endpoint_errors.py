@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import re
 
-from ..endpoint import USED_UP, BrokenStreamError, code_of, is_unsendable, line, shortened, status_of, words_of
+from ..endpoint import (
+    USED_UP,
+    BrokenStreamError,
+    LateReplyError,
+    code_of,
+    is_unsendable,
+    line,
+    shortened,
+    status_of,
+    words_of,
+)
 from ..errors import ContextFullError, MisconfiguredError, PolicyError, RefusedError
 
 # Servers agree on status codes, and hardly on codes and words. These are guesses at the usual ones; what none of them
@@ -42,7 +52,7 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
         )
     said = line(error)
     match error:
-        case openai.APITimeoutError():
+        case openai.APITimeoutError() | LateReplyError():
             return PolicyError(
                 f"the endpoint did not answer in time: allow more (timeout), or ask less at once ({said})"
             )

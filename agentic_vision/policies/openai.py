@@ -54,7 +54,8 @@ class OpenAIPolicy(Profiled):
         `profile`: what is known of the model, or single fields that you know better than its name tells (a mapping).
         `temperature`, `max_new_tokens`: None leaves them to the endpoint. `image_quality`: of JPEG, 1 to 100;
         None sends PNG, without any loss.
-        `timeout`: seconds a request. `patience`: seconds a turn, for an endpoint that is down or overloaded.
+        `timeout`: seconds a request; of a stream, for each of its pieces. `patience`: seconds a turn, for an endpoint
+        that is down or overloaded.
         `request`: further fields of every request.
 
         Raises `ConfigError` for settings that cannot be, and where there is no key.
@@ -73,6 +74,7 @@ class OpenAIPolicy(Profiled):
             temperature=temperature,
             max_new_tokens=max_new_tokens,
             more=dict(request or {}),
+            timeout=timeout,
         )
         self._usage = ReportedUsage(self.profile)
         self._clients = PerLoop(self._client)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from ..endpoint import BrokenStreamError, RefusalInReplyError, shortened
+from ..endpoint import BrokenStreamError, RefusalInReplyError, each_in_time, in_time, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
 from .image_bytes import ImageBytes
@@ -40,8 +40,9 @@ class _Stored:
 
 @dataclass(frozen=True)
 class Responses:
-    """The requests, and what is said in their replies. `more`: further fields of every request.
+    """The requests, and what is said in their replies.
 
+    `more`: further fields of every request. `timeout`: seconds for a reply, and for each piece of one that is streamed.
     With `{"store": False}` among them nothing stays at the endpoint, and every request holds the whole conversation.
     """
 
@@ -51,6 +52,7 @@ class Responses:
     temperature: float | None
     max_new_tokens: int | None
     more: dict[str, Any]
+    timeout: float
     _stored: dict[str, _Stored] = field(default_factory=dict)
 
     async def ask(
@@ -59,7 +61,8 @@ class Responses:
         """The reply, at once. Raises what `reply` raises, and openai's errors."""
         fields, groups = await asyncio.to_thread(self._request, conversation, must_answer=must_answer)
         try:
-            response = await client.responses.create(**fields)
+            async with in_time(self.timeout):
+                response = await client.responses.create(**fields)
         except (openai.NotFoundError, openai.BadRequestError):
             if self._stored.pop(conversation.id, None) is None:
                 raise
@@ -76,7 +79,8 @@ class Responses:
         """The reply in pieces, and whole at last. Raises `BrokenStreamError` where the stream ends early."""
         fields, groups = await asyncio.to_thread(self._request, conversation)
         try:
-            stream = await client.responses.create(**fields, stream=True)
+            async with in_time(self.timeout):
+                stream = await client.responses.create(**fields, stream=True)
         except (openai.NotFoundError, openai.BadRequestError):
             if self._stored.pop(conversation.id, None) is None:
                 raise
@@ -85,7 +89,7 @@ class Responses:
                     yield piece
             return
         async with stream:
-            async for event in stream:
+            async for event in each_in_time(aiter(stream), self.timeout):
                 match event.type:
                     case "response.output_text.delta":
                         yield event.delta

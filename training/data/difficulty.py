@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,12 +23,15 @@ from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError, PolicyError
 from agentic_vision.matching import matcher
 from agentic_vision.messages import Trajectory
+from agentic_vision.only_writer import only_writer
 from agentic_vision.policy import Policy
 from agentic_vision.rows import Row
+from agentic_vision.whole_file import Lines
 
 from ..rewards.reward import Group, Reward
 
 AT_ONCE = 64  # questions in flight
+FAILING = 32  # questions without a verdict one after another, before the filter gives up
 
 
 class Verdict(StrEnum):
@@ -70,51 +75,68 @@ def measure(
 ) -> list[Measured]:
     """Answers every row n times either way; what `folder`/answers.jsonl holds already is not asked again.
 
-    `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. Raises `PolicyError` where the
-    policy fails: what was measured is kept.
+    `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. A question of which an
+    answer has no verdict is left out, and is for the next run to ask again. Raises `PolicyError` where the policy
+    fails, or nothing is judged any more: what was measured is kept.
     """
     if n < 1:
         raise ConfigError(f"n is {n}: ask every question once or more")
     log = folder / "answers.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    known = {one.id: one for one in _read(log) if one.n == n}
-    todo = [row for row in rows if row.id not in known]
-    agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
-    if progress:
-        progress(len(rows) - len(todo), len(rows))
-    with log.open("a", encoding="utf-8") as out:
+    out = Lines(log)
+    with closing(out):
+        only_writer(out.file, log)
+        known = {one.id: one for one in _read(log) if one.n == n}
+        todo = [row for row in rows if row.id not in known]
+        agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
+        if progress:
+            progress(len(rows) - len(todo), len(rows))
+        unjudged = 0  # one after another
         for start in range(0, len(todo), max(1, AT_ONCE // (2 * n))):
             chosen = todo[start : start + max(1, AT_ONCE // (2 * n))]
             for one in asyncio.run(_measured(chosen, agents, n, seed, accuracy)):
-                known[one.id] = one
-                out.write(json.dumps(vars(one)) + "\n")
-            out.flush()
+                unjudged = unjudged + 1 if isinstance(one, str) else 0
+                if isinstance(one, Measured):
+                    known[one.id] = one
+                    out.add(json.dumps(vars(one)).encode() + b"\n")
+                elif unjudged >= FAILING:
+                    raise PolicyError(
+                        f"the last {FAILING} questions have all had no verdict ({one}): what was measured is kept; run "
+                        "this again when the judge answers"
+                    )
             if progress:
                 progress(len(rows) - len(todo) + start + len(chosen), len(rows))
-    return [known[row.id] for row in rows]
+    return [known[row.id] for row in rows if row.id in known]
 
 
 async def _measured(
     rows: Sequence[Row], agents: Sequence[VisionAgent], n: int, seed: int, accuracy: Reward | None
-) -> list[Measured]:
-    async def one(row: Row) -> Measured:
+) -> list[Measured | str]:
+    """What came of each; or why its answers could not be judged."""
+
+    async def one(row: Row) -> Measured | str:
         asked = [agent.aask(list(row.images), row.prompt, seed=seed + k) for agent in agents for k in range(n)]
         answers = [result.trajectory for result in await asyncio.gather(*asked)]
         failed = next((t for t in answers if t.stop_reason.failed), None)
         if failed is not None:
             raise PolicyError(f"{row.id}: {failed.detail}; what was measured is kept: run this again to go on")
         right = await _right(row, answers, accuracy)
+        if isinstance(right, str):
+            return right
         return Measured(row.id, n, glance=sum(right[:n]), full=sum(right[n:]))
 
     return list(await asyncio.gather(*map(one, rows)))
 
 
-async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> list[bool]:
+async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> list[bool] | str:
     if accuracy is None:
         exact = matcher("exact")
         return [bool(said.answer and exact.compare(said.answer, row.references)) for said in answers]
     scores = await accuracy.score(Group(answers, row.references, row.model_dump(mode="json")))
-    return [total is not None and total > 0.5 for total in scores.totals]
+    right = [total > 0.5 for total in scores.totals if total is not None]
+    if len(right) < len(answers):  # no verdict is neither right nor wrong
+        return f"{row.id}: {'; '.join(scores.failures.values()) or 'an answer has no verdict'}"
+    return right
 
 
 def chosen(
@@ -122,8 +144,8 @@ def chosen(
 ) -> list[tuple[Row, Verdict]]:
     """The rows worth training on, a share of `calls` of them in need of a call (None: as many as there are)."""
     verdicts = {one.id: one.verdict(sure) for one in measured}
-    needing = [row for row in rows if verdicts[row.id] is Verdict.NEEDS_CALL]
-    direct = [row for row in rows if verdicts[row.id] is Verdict.DIRECT]
+    needing = [row for row in rows if verdicts.get(row.id) is Verdict.NEEDS_CALL]
+    direct = [row for row in rows if verdicts.get(row.id) is Verdict.DIRECT]
     if calls is not None:
         if not 0 <= calls <= 1:
             raise ConfigError(f"calls is {calls}: give a share from 0 to 1")
@@ -150,7 +172,7 @@ def confirmed(rows: Sequence[Row], measured: Sequence[Measured], sure: float = 0
     was found. A question that full resolution does not answer either is not found.
     """
     verdicts = {one.id: one.verdict(sure) for one in measured}
-    truths = {row.id: row.sufficient.tool is not None for row in rows if row.sufficient is not None}
+    truths = {row.id: row.sufficient.tool is not None for row in rows if row.sufficient and row.id in verdicts}
     found = {id for id in truths if verdicts[id] is Verdict.NEEDS_CALL}
     needing = {id for id, needs in truths.items() if needs}
     if not found or not needing:
@@ -195,7 +217,7 @@ def _read(log: Path) -> list[Measured]:
     whole = log.read_bytes()
     kept = whole[: whole.rfind(b"\n") + 1]
     if len(kept) < len(whole):
-        log.write_bytes(kept)
+        os.truncate(log, len(kept))  # never written anew: killed once more, all would be gone
     try:
         return [Measured(**json.loads(line)) for line in kept.splitlines()]
     except (TypeError, ValueError) as error:
