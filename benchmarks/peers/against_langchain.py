@@ -7,7 +7,6 @@ and the tool cuts the region out with Pillow and gives it back as an image conte
 from __future__ import annotations
 
 import base64
-import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from measuring import Measured, main
-from PIL import Image
+from pictures import region
 
 
 def block(data: bytes, kind: str) -> dict[str, Any]:
@@ -76,13 +75,7 @@ def theirs_over_http(path: Path, url: str) -> Ask:
     @tool
     async def look(bbox_2d: list[int]) -> list[dict[str, Any]]:
         """Cut out a region of the image and see it at full detail."""
-        with Image.open(path) as image:
-            x0, y0, x1, y1 = bbox_2d
-            width, height = image.size
-            crop = image.crop((x0 * width // 1000, y0 * height // 1000, x1 * width // 1000, y1 * height // 1000))
-        file = io.BytesIO()
-        crop.save(file, "JPEG", quality=90)
-        return [block(file.getvalue(), "jpeg")]
+        return [block(region(path, bbox_2d), "jpeg")]
 
     model = ChatOpenAI(model="m", base_url=url, api_key="none")  # type: ignore[arg-type]
     return asking(model, block(path.read_bytes(), "jpeg"), look)

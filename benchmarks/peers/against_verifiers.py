@@ -7,7 +7,6 @@ as the file's bytes, and the tool cuts the region out with Pillow.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import tempfile
@@ -19,7 +18,7 @@ from asking import ANSWER, BOX, QUESTION, Ask, in_process, over_http
 from datasets import Dataset
 from measuring import Measured, main
 from openai import AsyncOpenAI
-from PIL import Image
+from pictures import region
 from verifiers.clients import Client, OpenAIChatCompletionsClient
 from verifiers.types import Response, ResponseMessage, ToolCall
 
@@ -99,13 +98,7 @@ def theirs_in_process(path: Path) -> Ask:
 def theirs_over_http(path: Path, url: str) -> Ask:
     async def look(bbox_2d: list[int]) -> list[dict[str, Any]]:
         """Cut out a region of the image and see it at full detail."""
-        with Image.open(path) as image:
-            x0, y0, x1, y1 = bbox_2d
-            width, height = image.size
-            crop = image.crop((x0 * width // 1000, y0 * height // 1000, x1 * width // 1000, y1 * height // 1000))
-        file = io.BytesIO()
-        crop.save(file, "JPEG", quality=90)
-        return [{"type": "image_url", "image_url": {"url": data_uri(file.getvalue(), "jpeg")}}]
+        return [{"type": "image_url", "image_url": {"url": data_uri(region(path, bbox_2d), "jpeg")}}]
 
     client = OpenAIChatCompletionsClient(AsyncOpenAI(base_url=url, api_key="none"))
     return asking(client, data_uri(path.read_bytes(), "jpeg"), look)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import multiprocessing
 import random
 import re
 import socket
@@ -20,6 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from served import served
 
 KINDS = ("reset", "429", "500", "drip", "cut", "no JSON", "shape", "hang")
 NONCE = re.compile(r"nonce ([0-9a-f]+)")
@@ -145,30 +146,11 @@ async def _sent(send: Any, status: int, body: bytes, more: Any = ()) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def serve(port: Any, share: float, seed: int) -> None:
-    """Until it is terminated; `port` is told the port."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        Faulty(share, seed), host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False
-    )
-    listening = config.bind_socket()
-    port.put(listening.getsockname()[1])
-    uvicorn.Server(config).run([listening])
-
-
 @contextmanager
 def endpoint(share: float, seed: int) -> Iterator[str]:
     """Its address, while the block runs."""
-    context = multiprocessing.get_context("spawn")
-    port = context.Queue()
-    process = context.Process(target=serve, args=(port, share, seed), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{port.get(timeout=60)}/v1"
-    finally:
-        process.terminate()
-        process.join(10)
+    with served(Faulty, share, seed) as address:
+        yield f"{address}/v1"
 
 
 def met(url: str) -> Counter[str]:

@@ -13,7 +13,6 @@ import asyncio
 import base64
 import io
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -30,7 +29,8 @@ from typing import Any
 import httpx
 import openai
 from PIL import Image
-from upstream import serve
+from served import served
+from upstream import Upstream
 
 DEADLINE = 20.0  # seconds a request
 IN_FLIGHT, QUEUE = 32, 16  # of the server: with more clients than both, some are turned away
@@ -186,11 +186,11 @@ def breaches(told: dict[str, Any]) -> list[str]:
 
 def soaked(seconds: float, clients: int, seed: int = 0) -> dict[str, Any]:
     """The figures of a run."""
-    context = multiprocessing.get_context("spawn")
-    port = context.Queue()
-    model = context.Process(target=serve, args=(port,), daemon=True)
-    model.start()
-    upstream = f"http://127.0.0.1:{port.get()}"
+    with served(Upstream) as upstream:
+        return _soaked(upstream, seconds, clients, seed)
+
+
+def _soaked(upstream: str, seconds: float, clients: int, seed: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "soaked", "--policy", "m"]
     command += ["--base-url", f"{upstream}/v1", "--deadline", f"{DEADLINE:g}"]
     command += ["--in-flight", f"{IN_FLIGHT}", "--queue", f"{QUEUE}"]
@@ -210,7 +210,6 @@ def soaked(seconds: float, clients: int, seed: int = 0) -> dict[str, Any]:
             taken = httpx.get(f"{upstream}/stats").json()["begun"] - at_work["begun"]
         finally:
             server.kill()
-            model.terminate()
     growth, spread = slope(seen.resident)
     told = {
         "seconds": seconds,

@@ -78,13 +78,3 @@ async def _reply(send: Any, value: dict[str, Any]) -> None:
 
 def _common(kind: str) -> dict[str, Any]:
     return {"id": "c", "object": kind, "created": 0, "model": "m"}
-
-
-def serve(port: Any) -> None:
-    """Serve it on a free port, which is put into the queue `port`."""
-    import uvicorn
-
-    config = uvicorn.Config(Upstream(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    listening = config.bind_socket()
-    port.put(listening.getsockname()[1])
-    uvicorn.Server(config).run([listening])
