@@ -104,13 +104,13 @@ def _scan(text: str, tags: Sequence[_Tag]) -> tuple[str | None, list[str], list[
 
 
 def _tags(text: str) -> list[_Tag]:
-    """The tags in order; of each kind no more than tell that there are too many."""
-    # One search a tag, each at the speed of memory: a pattern for all of them stops at every "<".
-    return sorted(
-        (begin, begin + len(tag), tag.startswith("</"), tag.strip("</>"))
-        for tag in TAGS
-        for begin in islice(_places(text, tag), MAX_TAGS + 1)
-    )
+    """The tags in order, and no more of them than tell that there are too many."""
+    found: list[_Tag] = []
+    for tag in TAGS:  # one search each, at the speed of memory: a pattern for all of them stops at every "<"
+        closing, name = tag.startswith("</"), tag.strip("</>")
+        places = islice(_places(text, tag), MAX_TAGS + 1 - len(found))
+        found += [(begin, begin + len(tag), closing, name) for begin in places]
+    return sorted(found)
 
 
 def _places(text: str, tag: str) -> Iterator[int]:

@@ -92,6 +92,8 @@ class TestReading:
         [
             CROP + "<think>" + "<tool_call>" * 15_000 + "</think>",
             "<think></think>" * 12_000,
+            "<tool_call>[[" + "</tool_call><answer>[" * 475,
+            "<think></think><answer></answer><tool_call></tool_call>" * 500,
             "<" * 190_000,
             '<tool_call>{"name": "a", "arguments": {"x": [' + "0," * 90_000 + "0]}}</tool_call>",
             '<tool_call>{"name": "a", "arguments": {"x": [' + "[]," * 60_000 + "[]]}}</tool_call>",
