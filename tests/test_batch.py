@@ -95,7 +95,8 @@ def test_a_key_that_ends_on_the_way_stops_the_run_and_the_unfinished_are_asked_b
     assert len(endpoint.requests) < 20
     reasons = [line["stop_reason"] for line in lines(out)]
     assert 6 < reasons.count("answered") <= 10  # some may have been on their way when it ended
-    assert reasons.count("policy_failed") == len(reasons) - reasons.count("answered") <= 3
+    # Three in a row are let pass, and an answer that comes late begins a new row.
+    assert reasons.count("policy_failed") == len(reasons) - reasons.count("answered") < 10
     with Scripted([chat(ANSWER)]).serving() as url:
         result = CliRunner().invoke(app, [*command[:-1], url, "--json"])
     assert result.exit_code == 0
