@@ -27,9 +27,9 @@ def asked(request: dict[str, Any]) -> tuple[str, str, str]:
     return said["question"], said["reference"], said["prediction"]
 
 
-def measured(reply: Any) -> Any:
+def measured(reply: Any, patience: float = 30.0) -> Any:
     with Scripted([reply]).serving() as url:
-        return judged(scorer(Judge("j", base_url=url, api_key="k", patience=0)), hard_pairs())
+        return judged(scorer(Judge("j", base_url=url, api_key="k", patience=patience)), hard_pairs())
 
 
 def test_the_pairs_are_hard_in_both_directions() -> None:
@@ -62,7 +62,9 @@ def test_one_that_obeys_the_prediction_is_found_out() -> None:
 
 
 def test_one_that_rambles_or_is_down_comes_to_no_verdict() -> None:
-    rambling = measured(lambda request: failure(503) if "total" in asked(request)[0] else chat("I would say 1 or 0."))
+    rambling = measured(
+        lambda request: failure(503) if "total" in asked(request)[0] else chat("I would say 1 or 0."), patience=0
+    )
     assert rambling.all.no_verdict == rambling.all.n
     assert (rambling.all.agreed, rambling.all.too_kind, rambling.all.too_strict) == (0, 0, 0)
 
