@@ -80,8 +80,8 @@ def test_reasoning_comes_from_its_field_and_goes_back_there(picture):
     endpoint = Scripted([thought, chat("417")])
     with endpoint.serving() as url:
         result = ask(url, picture, {**NATIVE, "reasoning": "reasoning_content"})
-    assert result.trajectory.turns[0].thought == "Too small  to read."
-    assert endpoint.requests[1]["messages"][2]["reasoning_content"] == "Too small  to read."
+    assert result.trajectory.turns[0].thought == "Too small   to read."
+    assert endpoint.requests[1]["messages"][2]["reasoning_content"] == "Too small   to read."
 
 
 def test_responses_send_images_once_and_name_what_is_stored(picture):

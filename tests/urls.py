@@ -121,6 +121,7 @@ def serving_tls(app: Any, certificate: Path, names: list[str | None]) -> Iterato
     config.ssl.sni_callback = named
     server = uvicorn.Server(config)
     listening = config.bind_socket()
+    listening.listen()  # whoever calls before the thread is there is heard
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
