@@ -41,7 +41,7 @@ def as_text(run: Any, results: list[dict[str, Any]]) -> str:
 
 
 def test_who_cannot_be_had_is_told_and_the_others_are_measured(run: Any, tmp_path: Path) -> None:
-    environments = run.Environments(tmp_path / "envs", library=())  # empty ones: nothing is fetched
+    environments = run.Environments(tmp_path / "envs", beside=())  # empty ones: nothing is fetched
     missing = a_peer(run, tmp_path, "missing", requirements=str(tmp_path / "no-such-package"))
     broken = a_peer(run, tmp_path, "broken", program="import a_peer_that_is_not_there")
     results = [run.measured(peer, environments) for peer in (missing, broken, a_peer(run, tmp_path, "counter"))]
@@ -59,7 +59,7 @@ def test_who_cannot_be_had_is_told_and_the_others_are_measured(run: Any, tmp_pat
 
 
 def test_an_environment_is_made_once(run: Any, tmp_path: Path) -> None:
-    environments = run.Environments(tmp_path / "envs", library=())
+    environments = run.Environments(tmp_path / "envs", beside=())
     peer = a_peer(run, tmp_path, "counter")
     python = environments.python("counter", peer.requirements)
     (python.parent.parent / "left").touch()
@@ -72,7 +72,7 @@ def test_an_environment_is_made_once(run: Any, tmp_path: Path) -> None:
 
 
 def test_one_that_could_not_be_installed_is_tried_again(run: Any, tmp_path: Path) -> None:
-    environments = run.Environments(tmp_path / "envs", library=())
+    environments = run.Environments(tmp_path / "envs", beside=())
     peer = a_peer(run, tmp_path, "counter", requirements=str(tmp_path / "no-such-package"))
     for _ in range(2):
         assert "cannot be installed" in run.measured(peer, environments)["skipped"]

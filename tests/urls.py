@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import uvicorn
 from endpoints import serving
 from PIL import Image
@@ -20,7 +21,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from agentic_vision.errors import ImageError
+from agentic_vision.fetch import fetch
+from agentic_vision.url_rules import UrlRules
+
 NAME = "images.test"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"  # of a reply, as far as it goes
 
 
 def png(colour: str = "red", size: tuple[int, int] = (320, 200)) -> bytes:
@@ -129,3 +135,17 @@ def serving_tls(app: Any, certificate: Path, names: list[str | None]) -> Iterato
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def rules(resolve: Resolver | None = None, **changes: Any) -> UrlRules:
+    """Those by which the test's host, and nothing else of this machine, may be fetched from."""
+    return UrlRules(**{"allow": (NAME,), "resolve": resolve or Resolver(["127.0.0.1"]), **changes})
+
+
+def refused(url: str, given: UrlRules | None = None) -> str:
+    with pytest.raises(ImageError) as error:
+        fetch(url, given or rules())
+    said = str(error.value)
+    assert "\n" not in said
+    assert len(said) < 900
+    return said

@@ -25,10 +25,10 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Environments:
-    """The environments below `folder`; `library` is what pip is told to install beside every peer."""
+    """The environments below `folder`; `beside` is what pip is told to install beside every peer."""
 
     folder: Path
-    library: Sequence[str] = ("-e", str(ROOT))
+    beside: Sequence[str] = ("-e", str(ROOT))
 
     def python(self, name: str, requirements: Path) -> Path:
         """The interpreter of the environment of this name, which has the requirements.
@@ -44,14 +44,14 @@ class Environments:
         venv.create(home, clear=True, with_pip=False)
         # The pip that is here works for the other environment too, so that none has to be put into each.
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-        done = subprocess.run([*command, "-r", str(requirements), *self.library], capture_output=True, text=True)
+        done = subprocess.run([*command, "-r", str(requirements), *self.beside], capture_output=True, text=True)
         if done.returncode:
             raise UnavailableError(f"cannot be installed: {reason(done.stderr)}")
         made.write_text(stamp, encoding="utf-8")
         return python
 
     def _stamp(self, requirements: Path) -> str:
-        parts = [sys.version, *self.library, *(path.read_text() for path in (requirements, ROOT / "pyproject.toml"))]
+        parts = [sys.version, *self.beside, *(path.read_text() for path in (requirements, ROOT / "pyproject.toml"))]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from served import served
+from own_process import served
 
 KINDS = ("reset", "429", "500", "drip", "cut", "no JSON", "shape", "hang")
 NONCE = re.compile(r"nonce ([0-9a-f]+)")

@@ -28,8 +28,8 @@ from typing import Any
 
 import httpx
 import openai
+from own_process import served
 from PIL import Image
-from served import served
 from upstream import Upstream
 
 DEADLINE = 20.0  # seconds a request

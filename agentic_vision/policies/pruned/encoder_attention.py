@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+
+from ..torchvision_ops import declare_operators
+
+declare_operators()  # before transformers is imported
+
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision  # noqa: E402
 
 QUERIES = 1024  # patches whose weights are in memory at a time
 

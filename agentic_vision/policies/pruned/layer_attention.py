@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_multimodal_rotary_pos_emb
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
+
+from ..torchvision_ops import declare_operators
+
+declare_operators()  # before transformers is imported
+
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_multimodal_rotary_pos_emb  # noqa: E402
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb  # noqa: E402
 
 
 @dataclass(frozen=True, eq=False)
