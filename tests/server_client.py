@@ -15,6 +15,7 @@ from scripted_agent import ANSWER
 
 from agentic_vision.policies.scripted import ScriptedPolicy
 
+JSON = {"Content-Type": "application/json"}
 URI = "data:image/png;base64," + base64.b64encode(RECEIPT.read_bytes()).decode()
 
 

@@ -10,7 +10,7 @@ import pytest
 from endpoint_agent import RECEIPT
 from endpoints import Scripted, chat, serving
 from scripted_agent import ANSWER, FULL, Failing
-from server_client import URI, ask, client, messages
+from server_client import JSON, URI, ask, client, messages
 
 from agentic_vision import ConfigError, PolicyError, VisionAgent
 from agentic_vision.errors import MisconfiguredError, RefusedError
@@ -157,7 +157,10 @@ def test_what_cannot_be_served_is_refused(url):
         ask(url, tools=[tool])
     with pytest.raises(openai.BadRequestError, match=r"agentic_vision\.more"):
         ask(url, extra_body={"agentic_vision": {"more": 1}})
-    assert httpx.post(f"{url}/chat/completions", content=b"{").json()["error"]["type"] == "invalid_request_error"
+    assert (
+        httpx.post(f"{url}/chat/completions", content=b"{", headers=JSON).json()["error"]["type"]
+        == "invalid_request_error"
+    )
     assert httpx.get(f"{url}/nonsense").json()["error"]["message"] == "Not Found"
 
 

@@ -12,7 +12,7 @@ import openai
 import pytest
 from endpoints import serving
 from scripted_agent import ANSWER
-from server_client import URI, Slow, ask, messages, until
+from server_client import JSON, URI, Slow, ask, messages, until
 
 from agentic_vision import ConfigError, VisionAgent
 from agentic_vision.policies.scripted import ScriptedPolicy
@@ -23,8 +23,8 @@ def upload(url, size=1000):
     """A request whose body does not come."""
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port), timeout=20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {size}\r\n\r\n{{"
-    connection.sendall(head.encode())
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {size}\r\n\r\n{{".encode())
     return connection
 
 
@@ -45,12 +45,12 @@ def test_uploads_take_places_of_the_queue():
     app = create_app(VisionAgent(ScriptedPolicy([ANSWER])), Settings(in_flight=1, queue=2))
     with serving(app) as url:
         uploads = [upload(url) for _ in range(3)]
-        until(lambda: "Retry-After" in httpx.post(f"{url}/chat/completions", content=b"{").headers)
+        until(lambda: "Retry-After" in httpx.post(f"{url}/chat/completions", content=b"{", headers=JSON).headers)
         with pytest.raises(openai.RateLimitError):
             ask(url)
         assert status(upload(url)) == 429
         uploads.pop().close()  # whoever leaves makes room
-        until(lambda: httpx.post(f"{url}/chat/completions", content=b"{").status_code == 400)
+        until(lambda: httpx.post(f"{url}/chat/completions", content=b"{", headers=JSON).status_code == 400)
         assert ask(url).choices[0].message.content == "417"
         for connection in uploads:
             connection.close()

@@ -11,7 +11,7 @@ import openai
 import pytest
 from endpoints import Scripted, chat, failure, serving
 from scripted_agent import ANSWER, Failing
-from server_client import URI, messages
+from server_client import JSON, URI, messages
 
 from agentic_vision import VisionAgent, visual_tool
 from agentic_vision.errors import PolicyError
@@ -72,7 +72,7 @@ def test_nothing_of_a_question_is_logged(written):
             send(url, image="data:image/png;base64,NotAnImage5931")
             send(url, image="http://127.0.0.1/5931.png")
             for body in (b"{", QUESTION.encode(), b'{"messages": "' + QUESTION.encode() + b'"}'):
-                httpx.post(f"{url}/chat/completions", content=body, headers={"Authorization": f"Bearer {KEY}"})
+                httpx.post(f"{url}/chat/completions", content=body, headers={**JSON, "Authorization": f"Bearer {KEY}"})
             metrics = httpx.get(url.replace("/v1", "/metrics")).text
     assert len(endpoint.requests) == 6
     told = written()

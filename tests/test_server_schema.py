@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from endpoints import serving
 from fastapi.testclient import TestClient
 
 from agentic_vision import VisionAgent
 from agentic_vision.policies.scripted import ScriptedPolicy
-from agentic_vision.server.app import create_app
+from agentic_vision.server.app import Settings, create_app
 
 
 def test_the_schema_holds_the_request_and_every_reply():
@@ -31,3 +38,20 @@ def _referred(value):
     elif isinstance(value, list):
         for part in value:
             yield from _referred(part)
+
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method"
+)
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["agent", "raw"])
+def test_schemathesis_finds_no_reply_that_the_schema_does_not_tell(raw: bool, tmp_path: Path) -> None:
+    agent = VisionAgent(ScriptedPolicy(["<answer>1</answer>"] * 10_000, family="pocket"))
+    with serving(create_app(agent, Settings(raw=raw))) as url:
+        schema = url.replace("/v1", "/openapi.json")
+        command = [sys.executable, "-m", "schemathesis.cli", "run", schema, "--checks", CHECKS, "--no-color"]
+        command += ["--phases", "coverage,fuzzing", "--max-examples", "25", "--generation-deterministic"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[1-9]\d\d generated", done.stdout), done.stdout

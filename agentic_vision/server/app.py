@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -37,14 +38,15 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Settings:
     """`model`: the name under which it is served. `raw`: the bare policy, without the loop. `api_keys`: whom to serve;
-    none is everybody. `in_flight` questions at once, `queue` waiting. `deadline`: seconds a request, its upload and its
-    waiting included. `max_bytes` of a request, and of what is fetched for it. `urls`: by which rules images are fetched
-    from http(s) URLs; None is not at all.
+    none is everybody. `hosts`: the names under which it may be called; none is every name. `in_flight` questions at
+    once, `queue` waiting. `deadline`: seconds a request, its upload and its waiting included. `max_bytes` of a request,
+    and of what is fetched for it. `urls`: by which rules images are fetched from http(s) URLs; None is not at all.
     """
 
     model: str = "agentic-vision"
     raw: bool = False
     api_keys: Sequence[str] = field(default=(), repr=False)  # settings are printed, keys are not
+    hosts: Sequence[str] = ()
     in_flight: int = 32
     queue: int = 128
     deadline: float = 120.0
@@ -103,10 +105,10 @@ class _Server:
             openapi_extra=schema.REQUEST,
             responses=schema.REPLIES,
         )
-        app.add_api_route("/v1/models", self.models, methods=["GET"])
-        app.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"])
+        app.add_api_route("/v1/models", self.models, methods=["GET"], responses=schema.MODELS)
+        app.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"], responses=schema.MODEL)
         app.add_api_route("/healthz", self.health, methods=["GET"])
-        app.add_api_route("/metrics", self.metrics, methods=["GET"])
+        app.add_api_route("/metrics", self.metrics, methods=["GET"], response_class=Response, responses=schema.METRICS)
         app.add_exception_handler(HTTPException, _as_openai)
         schema.describe(app)
         return app
@@ -135,6 +137,10 @@ class _Server:
 
     async def _chat(self, request: Request) -> Response:
         self._authorised(request)
+        # Whatever else a browser sends to another site, it sends without asking that site first.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            said = "the request is not said to be JSON: send the header Content-Type: application/json"
+            raise _HttpError(415, error(said, "invalid_request_error"))
         until = asyncio.get_running_loop().time() + self._settings.deadline
         try:
             async with asyncio.timeout_at(until):
@@ -245,6 +251,11 @@ class _Server:
         return JSONResponse(body)
 
     def _authorised(self, request: Request) -> None:
+        hosts = self._settings.hosts
+        if hosts and _host(request) not in hosts:
+            names = " or ".join(hosts)
+            said = f"this server is called {names}: use that address, or start it with --allow-host or with keys"
+            raise _HttpError(403, error(said, "invalid_request_error"))
         if not self._settings.api_keys:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -286,6 +297,14 @@ def _as_reply(failed: Exception) -> tuple[int, dict[str, Any]]:
             return 400, error(str(failed), "invalid_request_error")
 
 
+def _host(request: Request) -> str:
+    """Under which name the server was called, without the port."""
+    try:
+        return urlsplit("//" + request.headers.get("host", "")).hostname or ""
+    except ValueError:
+        return ""
+
+
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     """What `work` gives; it is cancelled where the client goes away. Raises `_GoneError` then."""
 
@@ -308,4 +327,4 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
 
 async def _as_openai(_: Request, failed: Exception) -> Response:
     assert isinstance(failed, HTTPException)
-    return JSONResponse(error(str(failed.detail), "invalid_request_error"), failed.status_code)
+    return JSONResponse(error(str(failed.detail), "invalid_request_error"), failed.status_code, failed.headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,6 +18,8 @@ from ..cli_options import (
 )
 from ..errors import ConfigError
 from ..url_rules import UrlRules
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 serve = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,6 +39,10 @@ def run(
         list[str] | None,
         typer.Option(envvar="AGENTIC_VISION_API_KEYS", help="A key that clients must send; repeat it for several."),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name under which it is called, beside this machine's own; repeat it for several."),
+    ] = None,
     allow_urls: AllowUrlsOption = False,
     in_flight: Annotated[int, typer.Option(min=1, help="Most questions at once.")] = 32,
     queue: Annotated[int, typer.Option(min=0, help="Most questions that wait; beyond it: 429.")] = 128,
@@ -54,6 +61,7 @@ def run(
         model=model,
         raw=raw,
         api_keys=tuple(api_key or ()),
+        hosts=_names(host, allow_host or (), api_key or ()),
         in_flight=in_flight,
         queue=queue,
         deadline=deadline,
@@ -64,6 +72,7 @@ def run(
         create_app(agent, settings),
         host=host,
         port=port,
+        http="h11",  # the one that bounds the headers of a request
         log_level="warning",
         timeout_graceful_shutdown=drain,
         access_log=False,
@@ -73,3 +82,12 @@ def run(
     address = listening.getsockname()
     typer.echo(f"agentic-vision serves {model} on http://{address[0]}:{address[1]}/v1", err=True)
     uvicorn.Server(config).run([listening])
+
+
+def _names(host: str, allowed: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Under which names it may be called; none is every name.
+
+    A page that was led here by DNS rebinding, in the browser of somebody on this machine, calls the server by a name
+    that is not the machine's own. With keys that page would need one.
+    """
+    return (*LOCAL, *(name.lower() for name in allowed)) if host in LOCAL and not keys else ()

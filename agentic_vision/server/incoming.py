@@ -9,6 +9,7 @@ from itertools import groupby
 
 from ..errors import ConfigError, ImageError
 from ..fetch import afetch
+from ..image_limits import ImageLimits
 from ..policies.native_calls import NativeReply
 from ..policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart, ToolSpec
 from ..prompts import system_text
@@ -16,6 +17,9 @@ from ..source import Source
 from ..url_rules import UrlRules, is_url
 from ..view import View
 from .wire import ChatRequest, SentImage, SentMessage
+
+TOGETHER = 2
+"""The images of a request have at most so many times the pixels that one may have."""
 
 
 def question(request: ChatRequest) -> str:
@@ -67,8 +71,13 @@ def _held(message: SentMessage, found: Mapping[str, str]) -> SentMessage:
 
 
 def sources(request: ChatRequest) -> list[Source]:
-    """The images, in order. Raises `ImageError` for what is none, and for addresses of any kind."""
-    return [_source(image) for image in request.images]
+    """The images, in order; of each, the header is read and no more.
+
+    Raises `ImageError` for what is none, for addresses of any kind, and where they have too many pixels together.
+    """
+    found = [_source(image) for image in request.images]
+    _check_together(found)
+    return found
 
 
 def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
@@ -82,6 +91,7 @@ def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
         for tool in request.tools or ()
     )
     messages = [_message(message, policy, native=bool(tools)) for message in _matched(request.messages)]
+    _check_together([image.source for message in messages for image in message.images])
     if tools:
         if policy.style is PromptStyle.COMPACT:  # it was trained on that one line, and on no other
             messages = [message for message in messages if message.role != "system"]
@@ -133,6 +143,16 @@ def _message(message: SentMessage, policy: Policy, *, native: bool) -> Message:
 def _image(part: SentImage, policy: Policy) -> ImagePart:
     source = _source(part)
     return ImagePart(view=View.whole(source.size, policy.family.full(source.size)), source=source)
+
+
+def _check_together(images: Sequence[Source]) -> None:
+    """What is decoded is held until the question is answered: one request must not fill the memory with many images."""
+    most = TOGETHER * ImageLimits.current().max_pixels
+    pixels = sum(width * height for width, height in (image.size for image in images))
+    if pixels > most:
+        raise ImageError(
+            f"the {len(images)} images have {pixels:,} pixels together, more than {most:,}: send fewer, or smaller ones"
+        )
 
 
 def _source(image: SentImage) -> Source:

@@ -19,15 +19,30 @@ REQUEST: dict[str, Any] = {
 }
 """`openapi_extra` of the route that takes a `ChatRequest`."""
 
-REPLIES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "What was sent cannot be answered: the request, an image, or its length."},
+_KEY: dict[int | str, dict[str, Any]] = {
     401: {"description": "The key is none of this server's."},
+    403: {"description": "The host that was called is none of this server's."},
+}
+
+REPLIES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer: as one object, or as events where the request says `stream`.",
+        "content": {"application/json": {}, "text/event-stream": {}},
+    },
+    **_KEY,
+    400: {"description": "What was sent cannot be answered: the request, an image, or its length."},
     413: {"description": "The body is larger than this server takes."},
+    415: {"description": "What was sent is not said to be JSON."},
     429: {"description": "Too many questions at once; Retry-After says when to come back."},
     502: {"description": "The model behind the server failed."},
     504: {"description": "There was no answer within the deadline."},
 }
-"""`responses` of that route, beside 200."""
+"""`responses` of that route."""
+
+MODELS = _KEY
+MODEL: dict[int | str, dict[str, Any]] = {**_KEY, 404: {"description": "There is no model of this name."}}
+METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+"""`responses` of the other routes."""
 
 
 def describe(app: FastAPI) -> None:
