@@ -95,6 +95,16 @@ def test_it_goes_on_where_it_broke_off(rows: list[Row], tmp_path: Path) -> None:
     assert again.asked == 3 * 2
 
 
+def test_it_does_not_go_on_with_what_was_asked_otherwise(rows: list[Row], tmp_path: Path) -> None:
+    measure(rows[:2], Sighted(), tmp_path, n=2, told={"policy": "m"})
+    for other in ({"n": 3}, {"glance": 0.5}, {"seed": 1}, {"told": {"policy": "m2"}}):
+        with pytest.raises(ConfigError, match=f"begun with other settings .*{next(iter(other))[:1]}.* fresh folder"):
+            measure(rows[:2], Sighted(), tmp_path, **{"n": 2, "told": {"policy": "m"}, **other})
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"settings\.json is missing or damaged: give a fresh folder"):
+        measure(rows[:2], Sighted(), tmp_path, n=2, told={"policy": "m"})
+
+
 def test_the_asked_share_of_calls() -> None:
     rows = [Row(id=str(n), images=("x",), question="?", answer="x") for n in range(12)]
     measured = [Measured(str(n), 1, glance=int(n < 9), full=1) for n in range(12)]  # 9 direct, 3 in need of a call

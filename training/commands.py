@@ -145,6 +145,7 @@ def difficulty(
             glance=glance,
             accuracy=accuracy,
             seed=seed,
+            told={"policy": policy or "embedded", "judge": judge},
             progress=lambda done, _: progress.update(task, completed=done),
         )
     kept = filter_.chosen(rows, measured, calls=calls, sure=sure, seed=seed)

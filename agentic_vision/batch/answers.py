@@ -24,6 +24,7 @@ from ..cli_output import calls_json
 from ..errors import ConfigError
 from ..messages import Record, StopReason, Trajectory, Usage
 from ..only_writer import only_writer
+from ..same_settings import differences
 from ..whole_file import Lines, replacing
 from .rows import BatchRow, storable
 from .tally import Tally
@@ -171,7 +172,7 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun:
             stored.write(json.dumps(settings, indent=2) + "\n")
             stored.flush()
         stored.seek(0)
-        _check(stored.read(), json.loads(json.dumps(settings)), path)
+        _check(stored.read(), settings, path)
         opened = Answers(path)
         try:
             yield opened
@@ -185,13 +186,13 @@ def _size(path: Path) -> int:
 
 def _check(stored: str, settings: Mapping[str, Any], path: Path) -> None:
     try:
-        before = json.loads(stored)
-        changed = [name for name in settings if before.get(name) != settings[name]]
-    except (ValueError, AttributeError) as error:
+        changed = differences(stored, settings)
+    except ValueError as error:
         raise ConfigError(f"{path}.settings.json is broken: give another file (--out)") from error
     if changed:
-        was = ", ".join(f"{name}={before.get(name)!r}, now {settings[name]!r}" for name in changed)
-        raise ConfigError(f"{path} was begun with other settings ({was}): take those, or give another file (--out)")
+        raise ConfigError(
+            f"{path} was begun with other settings ({'; '.join(changed)}): take those, or give another file (--out)"
+        )
 
 
 def _key(id: str) -> bytes:

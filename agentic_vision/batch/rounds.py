@@ -20,12 +20,13 @@ from pathlib import Path
 from .. import sync
 from ..agent import VisionAgent
 from ..errors import ConfigError, MisconfiguredError
+from ..same_settings import policy_settings
 from .answers import Outcome, answers
 from .filed import FiledPolicy, NotYetError, asked_row
 from .pace import Pace
 from .results import RequestFiles, Results, request_files
 from .rows import BatchRow, Rows
-from .run import Watch, each, outcome, policy_name
+from .run import Watch, each, outcome
 from .tally import Tally
 
 ANSWERS = "answers.jsonl"
@@ -76,7 +77,7 @@ async def anext_round(
     if not isinstance(policy, FiledPolicy):
         raise ConfigError("rounds of files need a policy that asks by files: VisionAgent(FiledPolicy('model'))")
     given = Rows(rows, question)
-    settings = {"policy": policy_name(agent), **policy.settings, **agent.settings}
+    settings = {**policy_settings(policy), **agent.settings}
     with answers(folder / ANSWERS, settings, begun=bool(_rounds(folder))) as file:
         file.begin(given)
         rounds = _rounds(folder)

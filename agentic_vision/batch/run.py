@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from .. import sync
 from ..agent import VisionAgent
 from ..endpoint import on_overload
 from ..errors import ConfigError, ImageError, MisconfiguredError, PolicyError
 from ..messages import StopReason
+from ..same_settings import policy_settings
 from .answers import Outcome, answers
 from .filed import NotYetError
 from .pace import Pace
@@ -69,8 +69,7 @@ async def arun_batch(
         raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
     given = Rows(rows, question)
     pace = Pace(concurrency)
-    own: Mapping[str, Any] = getattr(agent.policy, "settings", {})
-    with answers(out, {"policy": policy or policy_name(agent), **own, **agent.settings}) as file:
+    with answers(out, {**policy_settings(agent.policy, policy), **agent.settings}) as file:
         file.begin(given)
         if watch:
             watch(file.tally, pace)
@@ -104,11 +103,6 @@ async def arun_batch(
 
         await each((row for row in given if not file.holds(row)), ask, pace)
     return file.tally
-
-
-def policy_name(agent: VisionAgent) -> str:
-    """The model's name; of a policy without one, its type's."""
-    return str(getattr(agent.policy, "model", None) or type(agent.policy).__name__)
 
 
 async def each(rows: Iterable[BatchRow], work: Callable[[BatchRow], Awaitable[None]], pace: Pace) -> None:

@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from ..messages import Trajectory
 from ..only_writer import only_writer
 from ..rows import Row
+from ..same_settings import differences
 from ..whole_file import Lines, replacing, write_whole
 from .outcomes import Outcome, Trouble
 
@@ -116,8 +117,8 @@ class Folder:
         if path.exists():
             try:
                 before = json.loads(path.read_bytes())
-                changed = [f"{key}={before.get(key)!r}, now {now[key]!r}" for key in now if before.get(key) != now[key]]
-            except (ValueError, AttributeError):
+                changed = differences(path.read_bytes(), now)
+            except ValueError:
                 _LOG.warning("%s is damaged and was written anew", path)
                 before = None
             else:

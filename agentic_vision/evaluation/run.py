@@ -20,6 +20,7 @@ from ..errors import ConfigError, PolicyError
 from ..judge import Judge
 from ..policy import Policy
 from ..rows import Fault, Row
+from ..same_settings import policy_settings
 from ..whole_file import write_whole
 from .asking import Asking
 from .folder import SUMMARY, Folder, opened
@@ -78,8 +79,7 @@ def evaluate(
     scores = scorer(scoring)
     options = {"max_turns": max_turns, "max_visual_tokens": max_visual_tokens}
     settings = {
-        "policy": name,
-        **getattr(policy, "settings", {}),
+        **policy_settings(policy, name),
         "scoring": scores.name,
         "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
         "glance": glance,

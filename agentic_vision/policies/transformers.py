@@ -133,6 +133,12 @@ class TransformersPolicy:
         """How the model is told of its tools."""
         return self._style
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over its replies, beside the weights: JSON, to be stored with them."""
+        chosen = {name: self.options[name] for name in ("max_new_tokens", "temperature")}
+        return {"family": repr(self._family), "style": self._style, **chosen}
+
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The next assistant message. `seed` fixes what is sampled at a temperature, whatever else is in the
         batch.

@@ -133,6 +133,7 @@ async def load(url: str, server: int, seconds: float, clients: int, seed: int) -
     watching = asyncio.create_task(watch())
     await asyncio.gather(*(Client(url, seen, random.Random(seed + n), pictures).until(over) for n in range(clients)))
     watching.cancel()
+    seen.resident.append((seconds, resident_mb(server)))
     return seen
 
 
@@ -156,7 +157,7 @@ def resident_mb(process: int) -> float:
 
 def slope(points: list[tuple[float, float]]) -> tuple[float, float]:
     """MB a minute over the second half, when caches are warm; and the spread around that line, in MB."""
-    late = points[len(points) // 2 :]
+    late = points[-max(2, len(points) // 2) :]
     line = statistics.linear_regression([t for t, _ in late], [mb for _, mb in late])
     return 60 * line.slope, statistics.pstdev(mb - line.slope * t for t, mb in late)
 

@@ -12,7 +12,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,7 +26,8 @@ from agentic_vision.messages import Trajectory
 from agentic_vision.only_writer import only_writer
 from agentic_vision.policy import Policy
 from agentic_vision.rows import Row
-from agentic_vision.whole_file import Lines
+from agentic_vision.same_settings import differences, policy_settings
+from agentic_vision.whole_file import Lines, write_whole
 
 from ..rewards.reward import Group, Reward
 
@@ -71,22 +72,26 @@ def measure(
     glance: float = 0.25,
     accuracy: Reward | None = None,
     seed: int = 0,
+    told: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Measured]:
     """Answers every row n times either way; what `folder`/answers.jsonl holds already is not asked again.
 
-    `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. A question of which an
-    answer has no verdict is left out, and is for the next run to ask again. Raises `PolicyError` where the policy
-    fails, or nothing is judged any more: what was measured is kept.
+    `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. `told`: what else decides over the
+    answers, such as the names of models; a folder is not continued with another. A question of which an answer has no
+    verdict is left out, and is for the next run to ask again. Raises `ConfigError` for a folder that was begun with
+    other settings, and `PolicyError` where the policy fails, or nothing is judged any more: what was measured is kept.
     """
     if n < 1:
         raise ConfigError(f"n is {n}: ask every question once or more")
+    settings = {**policy_settings(policy), **(told or {}), "n": n, "glance": glance, "seed": seed}
     log = folder / "answers.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     out = Lines(log)
     with closing(out):
         only_writer(out.file, log)
-        known = {one.id: one for one in _read(log) if one.n == n}
+        known = {one.id: one for one in _read(log)}
+        _check(folder, settings, begun=bool(known))
         todo = [row for row in rows if row.id not in known]
         agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
         if progress:
@@ -208,6 +213,21 @@ def plot(measured: Sequence[Measured], path: Path, sure: float = 0.75) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
+
+
+def _check(folder: Path, settings: Mapping[str, Any], *, begun: bool) -> None:
+    path = folder / "settings.json"
+    if not begun:  # a kill may have left the settings without a measurement
+        write_whole(path, (json.dumps(settings, indent=2) + "\n").encode())
+        return
+    try:
+        changed = differences(path.read_bytes(), settings)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is missing or damaged: give a fresh folder") from error
+    if changed:
+        raise ConfigError(
+            f"{folder} was begun with other settings ({'; '.join(changed)}): take those, or give a fresh folder"
+        )
 
 
 def _read(log: Path) -> list[Measured]:

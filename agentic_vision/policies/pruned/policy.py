@@ -65,6 +65,11 @@ class PrunedPolicy(TransformersPolicy):
         return cls.of(TransformersPolicy.load(name_or_path, **options), method, kept=kept)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """As there, and how it is pruned."""
+        return {**super().settings, "method": repr(self.method), "kept": self.kept}
+
+    @property
     def processed_share(self) -> float:
         """The share of visual-token work that is left: visual tokens that a decoder layer sees, of all those shown,
         averaged over the decoder layers. Visual tokens times this are comparable between methods.
