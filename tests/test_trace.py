@@ -96,7 +96,12 @@ def test_failures_and_malformed_turns_are_told_plainly(picture: Path) -> None:
     result = asked([outside, "<tool_call>{", "hm"], picture, max_turns=3)
     page = Page(trace_html(result.trajectory, [picture]))
     assert "No answer: the turn limit was reached" in page.text
-    for said in ("Outside image", "Unclosed call", "No action", "Told the model"):
+    for said in (
+        "zoom_crop failed: outside image",
+        "Malformed turn: unclosed call",
+        "turn: no action",
+        "Told the model",
+    ):
         assert said in page.text
 
 
