@@ -27,7 +27,11 @@ def style(*names: str, more: str = "", scope: str | None = None) -> str:
     """
     sheets = (files("agentic_vision").joinpath(name).read_text(encoding="utf-8") for name in names)
     css = re.sub(r"/\*.*?\*/\s*", "", "".join(sheets), flags=re.DOTALL) + more
-    return css if scope is None else f".{scope} {{\n{css.replace(':root', '&')}}}\n"
+    if scope is None:
+        return css
+    # A sheet nested in a rule is about what is inside, and `&` is the element itself. The class comes twice to prevail
+    # over what a notebook says of lists and links.
+    return f".{scope}.{scope} {{\n{css.replace(':root', '&')}}}\n"
 
 
 def mark(number: int) -> str:

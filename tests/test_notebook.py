@@ -49,6 +49,14 @@ def test_several_results_on_one_page_do_not_mix(picture: Path) -> None:
         assert set(re.findall(r'href="#([^"]+)"', page)) <= ids
 
 
+def test_a_noisy_photo_makes_an_output_under_a_megabyte(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.effect_noise((2000, 1500), 90).convert("RGB").save(photo, quality=90)
+    replies = [CROP, write(calls=[("full_res", {})]), write(answer="noise")]
+    result = VisionAgent(ScriptedPolicy(replies, family="qwen3-vl")).ask(photo, "What is it?")
+    assert 300_000 < len(result._repr_html_()) < 1_000_000
+
+
 def test_a_result_whose_picture_has_gone_is_shown_without_it(picture: Path) -> None:
     result = asked(picture, CROP, write(answer="red"))
     picture.unlink()
@@ -69,15 +77,22 @@ def test_its_styles_stay_inside_and_nothing_in_it_runs(picture: Path, tmp_path: 
         ".map(e => ((s) => [s.color, s.margin, s.padding, s.font, s.backgroundColor])(getComputedStyle(e)))"
     )
     ours = "getComputedStyle(document.querySelector('.agentic-vision')).backgroundColor"
+    link = "getComputedStyle(document.querySelector('.agentic-vision .number')).color"
+    steps = "getComputedStyle(document.querySelector('.agentic-vision .steps')).paddingLeft"
     script = (
         "onload = () => { let one = document.querySelector('.agentic-vision'), parent = one.parentNode;"
         f"let seen = [{ours}]; for (let theme of ['true', 'false']) {{ document.body.dataset.jpThemeLight = theme;"
-        f"seen.push({ours}); }} let styled = JSON.stringify({told}); one.remove();"
+        f"seen.push({ours}); }} seen.push({link}, {steps}); let styled = JSON.stringify({told}); one.remove();"
         f"seen.push(styled === JSON.stringify({told})); document.title += seen.join(' / '); }}"
     )
+    jupyter = (  # as JupyterLab has it for what it shows
+        "<style>.jp-RenderedHTMLCommon a:link { color: red } "
+        ".jp-RenderedHTMLCommon ol:not(.list-inline) { padding-left: 2em }</style>"
+    )
+    inside = f"{jupyter}<div class=jp-RenderedHTMLCommon>{html._repr_html_()}</div>"
     page = tmp_path / "page.html"
-    shown = f"<title></title><body><script>{script}</script>{theirs}<div>{html._repr_html_()}</div>{theirs}"
+    shown = f"<title></title><body><script>{script}</script>{theirs}{inside}{theirs}"
     page.write_text(f"<!doctype html><meta charset=utf-8>{shown}", encoding="utf-8")
     dom = opened(page, tmp_path / "profile")
     light, dark = "rgb(246, 245, 241)", "rgb(20, 22, 26)"
-    assert re.findall(r"<title>(.*)</title>", dom) == [f"{light} / {light} / {dark} / true"]
+    assert re.findall(r"<title>(.*)</title>", dom) == [f"{light} / {light} / {dark} / {dark} / 22px / true"]

@@ -69,7 +69,7 @@ def test_things_are_told_apart_by_six_colours_in_turn() -> None:
 
 def test_a_scoped_sheet_is_about_one_element_alone() -> None:
     css = style("page.css", more=":root:has(#a) #b { --x: 1; }", scope="mine")
-    assert css.startswith(".mine {\n& {\n  color-scheme")
+    assert css.startswith(".mine.mine {\n& {\n  color-scheme")
     assert "&:has(#a) #b" in css
     assert ":root" not in css
     assert css.count("{") == css.count("}")

@@ -184,7 +184,6 @@ def test_each_question_of_a_thread_has_its_section(picture: Path) -> None:
 
 
 def test_a_photo_of_48_megapixels_makes_a_page_under_two_megabytes(tmp_path: Path) -> None:
-    """And a notebook's output under one."""
     photo = tmp_path / "photo.jpg"
     block = np.random.default_rng(0).normal(128, 45, (992, 1008, 3)).clip(0, 255).astype(np.uint8)
     Image.fromarray(np.tile(block, (6, 8, 1))).save(photo, quality=80)
@@ -194,7 +193,6 @@ def test_a_photo_of_48_megapixels_makes_a_page_under_two_megabytes(tmp_path: Pat
     assert result.trajectory.views[0].source_size == (8064, 5952)
     assert len(result.trajectory.views) == 5
     assert result.save_trace(tmp_path / "trace.html").stat().st_size < 2_000_000
-    assert len(result._repr_html_()) < 1_000_000
 
 
 def test_another_picture_than_the_one_asked_about_is_refused(picture: Path, tmp_path: Path) -> None:
