@@ -225,12 +225,12 @@ class Trajectory(Record):
         """Every well-formed call, in order, whether or not it succeeded."""
         return tuple(call for turn in self.turns for call in turn.calls)
 
-    def replay(self, sources: Sequence[ImageLike | Source]) -> list[Image.Image]:
-        """The images that the model was shown, byte for byte, from the question's own images in their order.
+    def open_sources(self, images: Sequence[ImageLike | Source]) -> list[Source]:
+        """The question's own images, opened, in their order.
 
         Raises `ConfigError` where an image is missing or is not the one that was asked about.
         """
-        opened = [Source.open(source) for source in sources]
+        opened = [Source.open(image) for image in images]
         if len(opened) != len(self.sources):
             raise ConfigError(
                 f"this trajectory was about {len(self.sources)} image(s), {len(opened)} given: pass the same images"
@@ -241,4 +241,12 @@ class Trajectory(Record):
                     f"image {number} ({source.label}) is not the one that was asked about ({record.label}): "
                     "pass the same file, unchanged"
                 )
+        return opened
+
+    def replay(self, sources: Sequence[ImageLike | Source]) -> list[Image.Image]:
+        """The images that the model was shown, byte for byte, from the question's own images in their order.
+
+        Raises `ConfigError` where an image is missing or is not the one that was asked about.
+        """
+        opened = self.open_sources(sources)
         return [view.render(opened[view.source]) for view in self.views]

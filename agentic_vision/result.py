@@ -40,6 +40,12 @@ class Result:
 
         return save_trace(self.trajectory, self.images, path)
 
+    def _repr_html_(self) -> str:
+        """The same in brief, which a notebook shows for a result."""
+        from .notebook import result_html
+
+        return result_html(self.trajectory, self.images)
+
 
 @dataclass(frozen=True)
 class GlanceEvent:

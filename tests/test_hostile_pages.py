@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from browser import in_chromium, opened
 from evaluations import honest, ten_rows
 from PIL import Image
 
@@ -23,7 +22,6 @@ from agentic_vision.protocol import write
 from agentic_vision.rows import Row
 from agentic_vision.trace import trace_html
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RUN = "document.documentElement.setAttribute('data-owned','1');document.title='OWNED'"
 HOSTILE = (
     f"</title></style></p><script>{RUN}</script>",
@@ -35,30 +33,6 @@ HOSTILE = (
     f'--><script>{RUN}</script><!-- ]]><![CDATA[ <details open ontoggle="{RUN}">',
 )
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: a browser that runs what a page holds")
-
-
-def opened(path: Path, profile: Path) -> str:
-    """The page as Chromium has it, when its scripts (if any) have run."""
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=1000",
-            "--dump-dom",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.decode("utf-8", "replace")
 
 
 def guarded(page: str) -> bool:

@@ -17,6 +17,7 @@ from string import Template
 
 from pydantic import BaseModel, ConfigDict
 
+from ..page import style
 from ..rows import Row
 from ..whole_file import write_whole
 from .disagreements import FOLDER, MOST, disagreements, write_pages
@@ -123,6 +124,7 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path) -> Path:
         plots.append(plot_law(bare, report.planned.law, others, out / "law.png"))
     page = Template(files("agentic_vision.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
     html = page.substitute(
+        style=style("page.css"),
         title=f"{report.summary.n:,} questions",
         troubles="".join(f'<p class="trouble">{escape(line)}</p>' for line in troubles(report.summary)),
         strategies="".join(_strategy(name, scores) for name, scores in report.summary.strategies.items()),

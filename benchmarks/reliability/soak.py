@@ -13,6 +13,7 @@ import asyncio
 import base64
 import io
 import json
+import math
 import os
 import random
 import re
@@ -137,10 +138,10 @@ async def load(url: str, server: int, seconds: float, clients: int, seed: int) -
     return seen
 
 
-async def ended(url: str, server: subprocess.Popen[str]) -> Counter[str]:
+async def ended(url: str, server: subprocess.Popen[str], questions: int) -> Counter[str]:
     """What becomes of questions in the middle of which SIGTERM comes."""
     seen, small = Seen(), {"small": picture(320, 240)}
-    clients = [Client(url, seen, random.Random(n), small) for n in range(IN_FLIGHT)]
+    clients = [Client(url, seen, random.Random(n), small) for n in range(questions)]
     asked = [asyncio.create_task(client.ask("plain")) for client in clients]
     await asyncio.sleep(0.3)
     server.send_signal(signal.SIGTERM)
@@ -185,16 +186,18 @@ def breaches(told: dict[str, Any]) -> list[str]:
     return found
 
 
-def soaked(seconds: float, clients: int, seed: int = 0) -> dict[str, Any]:
+def soaked(
+    seconds: float, clients: int, seed: int = 0, *, in_flight: int = IN_FLIGHT, queue: int = QUEUE
+) -> dict[str, Any]:
     """The figures of a run."""
     with served(Upstream) as upstream:
-        return _soaked(upstream, seconds, clients, seed)
+        return _soaked(upstream, seconds, clients, seed, in_flight, queue)
 
 
-def _soaked(upstream: str, seconds: float, clients: int, seed: int) -> dict[str, Any]:
+def _soaked(upstream: str, seconds: float, clients: int, seed: int, in_flight: int, queue: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "agentic_vision", "serve", "--port", "0", "--model", "soaked", "--policy", "m"]
     command += ["--base-url", f"{upstream}/v1", "--deadline", f"{DEADLINE:g}"]
-    command += ["--in-flight", f"{IN_FLIGHT}", "--queue", f"{QUEUE}"]
+    command += ["--in-flight", f"{in_flight}", "--queue", f"{queue}"]
     env = {**os.environ, "OPENAI_API_KEY": "k", "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as server:
         try:
@@ -206,20 +209,21 @@ def _soaked(upstream: str, seconds: float, clients: int, seed: int) -> dict[str,
             seen = asyncio.run(load(url, server.pid, seconds, clients, seed))
             time.sleep(SETTLE)
             at_work = httpx.get(f"{upstream}/stats").json()
-            at_sigterm = asyncio.run(ended(url, server))
+            at_sigterm = asyncio.run(ended(url, server, in_flight))
             code = server.wait(2 * DEADLINE)
             taken = httpx.get(f"{upstream}/stats").json()["begun"] - at_work["begun"]
         finally:
             server.kill()
     growth, spread = slope(seen.resident)
+    answered = sorted(seen.seconds) or [math.inf]
     told = {
         "seconds": seconds,
         "clients": clients,
         "outcomes": dict(seen.outcomes),
         "crossed": seen.crossed,
         "lost": seen.lost,
-        "median_s": round(statistics.median(seen.seconds), 3),
-        "p99_s": round(sorted(seen.seconds)[int(0.99 * len(seen.seconds))], 3),
+        "median_s": round(statistics.median(answered), 3),
+        "p99_s": round(answered[int(0.99 * len(answered))], 3),
         "cancelled_at_the_model": at_work["cancelled"],
         "still_at_work": at_work["running"],
         "resident_mb": [round(seen.resident[0][1]), round(seen.resident[-1][1])],
