@@ -9,11 +9,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from .cli_group import DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
+from .cli_group import BAD_USAGE, DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
 from .cli_options import (
     BaseUrlOption,
     PolicyOption,
@@ -23,9 +23,6 @@ from .cli_options import (
     make_agent,
 )
 from .errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="agentic-vision",
@@ -111,6 +108,25 @@ def tools(as_json: JsonOption = False) -> None:
         _print_json({"tools": found})
     else:
         show_tools(found)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what is installed here, and say how to mend what is broken.
+
+    Exit code 2: something that is installed does not work. An extra that is absent is no fault.
+    """
+    from . import doctor as checks
+    from .doctor import printed
+
+    with stdout_is_ours():
+        findings = checks.diagnose()
+    told = printed.as_json(findings)
+    if as_json:
+        _print_json(told)
+    else:
+        printed.show(findings)
+    raise typer.Exit(DONE if told["works"] else BAD_USAGE)
 
 
 def main() -> None:

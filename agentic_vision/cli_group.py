@@ -48,20 +48,20 @@ class CommandGroup(TyperGroup):
         sys.exit(code if isinstance(code, int) else DONE)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *(name for name in _plugins() if name not in self.commands)]
+        return [*super().list_commands(ctx), *(name for name in plugins() if name not in self.commands)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in self.commands or cmd_name not in _plugins():
+        if cmd_name in self.commands or cmd_name not in plugins():
             return super().get_command(ctx, cmd_name)
         try:
-            return _load_plugin(cmd_name)
+            return load_plugin(cmd_name)
         except ConfigError as error:  # one broken package must not take the help page away
             complain(f"warning: {error}")
             return None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and args[0] in _plugins():
-            _load_plugin(args[0])  # asked for by name: its trouble is the error, not a warning
+        if args and args[0] not in self.commands and args[0] in plugins():
+            load_plugin(args[0])  # asked for by name: its trouble is the error, not a warning
         return super().resolve_command(ctx, args)
 
 
@@ -84,13 +84,14 @@ def stdout_is_ours() -> Iterator[None]:
         os.close(kept)
 
 
-def _plugins() -> dict[str, EntryPoint]:
+def plugins() -> dict[str, EntryPoint]:
+    """The commands that installed packages add, by name."""
     return {entry.name: entry for entry in entry_points(group=COMMANDS_GROUP)}
 
 
-def _load_plugin(name: str) -> Any:
+def load_plugin(name: str) -> Any:
     """The command or the commands of a package. Raises `ConfigError` where it cannot be loaded."""
-    entry = _plugins()[name]
+    entry = plugins()[name]
     package = entry.dist.name if entry.dist else entry.value
     try:
         command = typer.main.get_command(entry.load())
