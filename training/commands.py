@@ -20,7 +20,11 @@ from agentic_vision.whole_file import write_whole
 if TYPE_CHECKING:
     from agentic_vision.rows import Fault
 
-data = typer.Typer(help="Make the data that policies are trained and evaluated on.", no_args_is_help=True)
+data = typer.Typer(
+    help="Make the data that policies are trained and evaluated on.\n\n"
+    "Example: agentic-vision data pocket pocket/ --n 1000",
+    no_args_is_help=True,
+)
 
 
 class SplitName(StrEnum):
@@ -75,7 +79,7 @@ def verl(
 ) -> None:
     """Make a data set of your own ready for verl, after reading every row once.
 
-    Example: agentic-vision data verl rows.jsonl train.parquet --recipe visionthink_7b
+    Example: agentic-vision data verl rows.jsonl train.parquet --recipe pocket_cpu
     """
     from agentic_vision.loading import Columns, each_row
 

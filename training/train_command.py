@@ -76,7 +76,10 @@ def curves_command(
     out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("curves.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw the curves of one run or of several, finished or not."""
+    """Draw the curves of one run or of several, finished or not.
+
+    Example: agentic-vision curves run/ --out curves.png
+    """
     from .curves import draw_curves
 
     path = draw_curves(runs, out)

@@ -53,7 +53,10 @@ def ask_all(
     ] = 16,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the questions of a file, or one question of every image in a folder."""
+    """Ask the questions of a file, or one question of every image in a folder.
+
+    Example: agentic-vision batch rows.jsonl --out answers.jsonl
+    """
     from ..policies.openai import OpenAIPolicy
     from .rows import Rows
     from .run import arun_batch
@@ -103,6 +106,8 @@ def files(
 
     Have DIR/round-001/requests-*.jsonl answered, put the output and error files beside them, and give the same command
     again, until it says that none is left.
+
+    Example: agentic-vision batch-files rows.jsonl --out DIR --policy gpt-5-mini
     """
     from ..agent import VisionAgent
     from .filed import FiledPolicy

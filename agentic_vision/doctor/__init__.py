@@ -22,16 +22,17 @@ def diagnose() -> list[Finding]:
         Finding("python", State.OK, f"{platform.python_version()} on {platform.platform()}"),
         Finding("agentic-vision", State.OK, __version__),
     ]
-    for name, check in (
-        ("packages", installed),
-        ("extras", extras),
-        ("tools", tools),
-        ("commands", commands),
-        ("settings", settings),
-        ("embedded checkpoint", checkpoint),
-        ("torch", _local),
+    again = "pip install --force-reinstall"
+    for name, check, mend in (
+        ("packages", installed, f"{again} agentic-vision"),
+        ("extras", extras, f"{again} agentic-vision"),
+        ("tools", tools, "uninstall the package whose tools these are"),
+        ("commands", commands, "uninstall the package whose commands these are"),
+        ("settings", settings, "unset AGENTIC_VISION_*"),
+        ("embedded checkpoint", checkpoint, f"{again} --no-deps agentic-vision"),
+        ("torch", _local, f"{again} 'agentic-vision[local]'"),
     ):
-        findings += _checked(name, check)
+        findings += _checked(name, check, mend)
     return findings
 
 
@@ -44,11 +45,11 @@ def _local() -> Iterable[Finding]:
     return local_checks()
 
 
-def _checked(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+def _checked(name: str, check: Callable[[], Iterable[Finding]], mend: str) -> list[Finding]:
     found: list[Finding] = []
     try:
         for finding in check():
             found.append(finding)  # one by one: those before a failure stand
     except (Exception, SystemExit) as error:  # from whatever is installed: a doctor does not fall ill
-        found.append(broken(name, error))
+        found.append(broken(name, error, mend))
     return found

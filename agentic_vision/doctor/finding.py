@@ -25,7 +25,7 @@ class Finding:
     mend: str | None = None
 
 
-def broken(name: str, error: BaseException, mend: str | None = None) -> Finding:
+def broken(name: str, error: BaseException, mend: str) -> Finding:
     """A check that raised."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return Finding(name, State.BROKEN, said[:500], mend or "install agentic-vision again, or report this")
+    return Finding(name, State.BROKEN, said[:500], mend)

@@ -64,8 +64,7 @@ def tools() -> Iterator[Finding]:
         try:
             Toolbox.of([name])
         except (Exception, SystemExit) as error:  # whatever a package of others raises when it is imported
-            mend = None if len(points) > 1 else f"update or uninstall {packages(points)}"
-            yield _unloaded(f"tool {name}", error, mend)
+            yield _unloaded(f"tool {name}", error, f"update or uninstall {packages(points)}", told=len(points) > 1)
         else:
             loaded.append(name)
     if loaded:
@@ -81,17 +80,17 @@ def commands() -> Iterator[Finding]:
         try:
             load_plugin(name)
         except (Exception, SystemExit) as error:
-            yield _unloaded(f"command {name}", error, None)
+            yield _unloaded(f"command {name}", error, "update or uninstall its package", told=True)
         else:
             loaded.append(name)
     yield Finding("commands", State.OK, ", ".join(loaded) or "none but our own")
 
 
-def _unloaded(name: str, error: BaseException, mend: str | None) -> Finding:
-    """Our own errors name the mend themselves."""
+def _unloaded(name: str, error: BaseException, mend: str, *, told: bool) -> Finding:
+    """`told`: an error of ours says itself what the mend is."""
     if isinstance(error, ConfigError):
-        said, _, advice = str(error).rpartition(": ")
-        return Finding(name, State.BROKEN, str(error) if mend else said, mend or advice)
+        said, _, advice = str(error).rpartition(": ") if told else (str(error), "", mend)
+        return Finding(name, State.BROKEN, said, advice)
     return broken(name, error, mend)
 
 

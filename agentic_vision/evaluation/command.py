@@ -74,7 +74,10 @@ def run(
     seed: Annotated[int, typer.Option(help="Fixes what is drawn by chance.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls."""
+    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls.
+
+    Example: agentic-vision eval rows.jsonl --strategy full,agent --out results
+    """
     if compare is not None:
         _compare(*compare, as_json=as_json)
         return
@@ -130,7 +133,10 @@ def page(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements."""
+    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements.
+
+    Example: agentic-vision report results --data rows.jsonl --target 0.9
+    """
     from ..loading import load_rows
     from .report import Report, planned_text, write_report
 
@@ -156,7 +162,10 @@ def measure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a judge, or a rule: does it agree with people on answers that are hard to judge?"""
+    """Measure a judge, or a rule: does it agree with people on answers that are hard to judge?
+
+    Example: agentic-vision judge --judge gpt-5-mini
+    """
     from .judged import answered_pairs, hard_pairs, judged
     from .printed import show_judged
     from .scoring import scorer

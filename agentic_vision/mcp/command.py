@@ -52,7 +52,10 @@ def run(
         typer.Option(metavar="NAME", help="With --http: a name by which other machines call it; repeat it."),
     ] = None,
 ) -> None:
-    """Give an MCP client eyes: glance at an image, look closer, or have a question answered."""
+    """Give an MCP client eyes: glance at an image, look closer, or have a question answered.
+
+    Example: agentic-vision mcp --root ~/Pictures
+    """
     try:
         from .server import create_server
     except ImportError as error:

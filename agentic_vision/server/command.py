@@ -42,7 +42,10 @@ def run(
     deadline: Annotated[float, typer.Option(min=0.001, help="Most seconds a request.")] = 120.0,
     drain: Annotated[int, typer.Option(min=0, help="Seconds that running questions have after SIGTERM.")] = 30,
 ) -> None:
-    """Serve the agent to any OpenAI client."""
+    """Serve the agent to any OpenAI client.
+
+    Example: agentic-vision serve --policy Qwen/Qwen3-VL-2B-Instruct --port 8080
+    """
     try:
         import uvicorn
 
