@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
@@ -28,7 +29,9 @@ class CommandGroup(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As typer's, but an error that the user can mend is one line, and exit code 2."""
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "agentic-vision"
@@ -38,6 +41,11 @@ class CommandGroup(TyperGroup):
             code = BAD_USAGE
         except AgenticVisionError as error:
             complain(str(error))
+            code = BAD_USAGE
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.startswith("agentic_vision"):
+                raise
+            complain(f"{error.name} is not installed: `agentic-vision doctor` says which extra brings it")
             code = BAD_USAGE
         except OSError as error:  # a disk that is full, a path that cannot be: nothing that a traceback explains
             what = f"{error.filename or 'a file'} ({error.strerror or error})"
@@ -68,6 +76,11 @@ class CommandGroup(TyperGroup):
 def complain(message: str) -> None:
     """One line on stderr, whatever `message` holds."""
     sys.stderr.write("agentic-vision: " + " ".join(message.split()) + "\n")
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning of the library's is for the user of a command as well, without the line of code that gave it."""
+    complain(f"warning: {message}")
 
 
 @contextmanager

@@ -94,7 +94,10 @@ def ask_all(
 @batch_files.command(no_args_is_help=True)
 def files(
     rows: RowsArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files of every round, and the answers, are.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", file_okay=False, help="Where the files of every round, and the answers, are."),
+    ],
     policy: Annotated[str, typer.Option("--policy", metavar="MODEL", help="The endpoint's name of the model.")],
     question: QuestionOption = None,
     tools: ToolsOption = None,

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
-from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption, TurnsOption, identity, tool_names
+from ..cli_options import (
+    BaseUrlOption,
+    PolicyOption,
+    TokensOption,
+    ToolsOption,
+    TurnsOption,
+    checked_endpoint,
+    identity,
+    tool_names,
+)
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +49,10 @@ def run(
         typer.Argument(metavar="DATA", show_default=False, help="Rows: JSONL, parquet, or a folder of `datasets`."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the outcomes go; a run that was killed goes on there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Where the outcomes go; a run that was killed goes on there."
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -83,6 +95,7 @@ def run(
         return
     if data is None or out is None:
         raise ConfigError("give the rows and where the outcomes go: agentic-vision eval rows.jsonl --out results")
+    checked_endpoint(policy, base_url)
     from ..loading import load_rows
     from ..policies.chosen import policy_of
     from . import evaluate as evaluation

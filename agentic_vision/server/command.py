@@ -16,6 +16,7 @@ from ..cli_options import (
     make_agent,
 )
 from ..errors import ConfigError
+from ..listening import BACKLOG, bound
 from ..url_rules import UrlRules
 
 serve = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -62,17 +63,15 @@ def run(
         deadline=deadline,
         urls=UrlRules() if allow_urls else None,
     )
+    socket = bound(host, port)
     agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
     config = uvicorn.Config(
         create_app(agent, settings),
-        host=host,
-        port=port,
         log_level="warning",
         timeout_graceful_shutdown=drain,
         access_log=False,
     )
-    listening = config.bind_socket()  # uvicorn says itself, and ends, where it cannot
-    listening.listen(config.backlog)  # whoever reads the address may call at once, and waits for the rest of the start
-    address = listening.getsockname()
+    socket.listen(BACKLOG)  # whoever reads the address may call at once, and waits for the rest of the start
+    address = socket.getsockname()
     typer.echo(f"agentic-vision serves {model} on http://{address[0]}:{address[1]}/v1", err=True)
-    uvicorn.Server(config).run([listening])
+    uvicorn.Server(config).run([socket])
