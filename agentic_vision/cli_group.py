@@ -6,6 +6,7 @@ name, and a `typer.Typer`. That is how `agentic-vision data` gets here.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -29,8 +30,7 @@ class CommandGroup(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As typer's, but an error that the user can mend is one line, and exit code 2."""
         try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _warn
+            with _told():
                 code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
@@ -78,8 +78,24 @@ def complain(message: str) -> None:
     sys.stderr.write("agentic-vision: " + " ".join(message.split()) + "\n")
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the library logs and warns of in the block reaches the user: a command is the application."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("agentic-vision: %(message)s"))
+    library = logging.getLogger("agentic_vision")
+    library.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
+    finally:
+        library.removeHandler(handler)
+
+
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning of the library's is for the user of a command as well, without the line of code that gave it."""
+    """As a line, without the code that it comes from."""
     complain(f"warning: {message}")
 
 
