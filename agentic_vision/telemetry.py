@@ -44,13 +44,13 @@ def question(policy: Policy, thread_id: str | None) -> Iterator[Any]:
 
     It is not made the current one: an async generator shares its context with whoever iterates over it.
     """
-    if _TRACER is None:
+    if (tracer := _tracer()) is None:
         yield None
         return
     attributes = {"gen_ai.agent.name": AGENT, **_asked_of(policy)}
     if thread_id is not None:
         attributes["gen_ai.conversation.id"] = thread_id
-    span = _start("invoke_agent", AGENT, None, attributes)
+    span = _start(tracer, "invoke_agent", AGENT, None, attributes)
     with _ending(span):
         yield span
 
@@ -88,12 +88,12 @@ def chat(
     parent: Any, policy: Policy, conversation: Conversation, seed: int | None
 ) -> Iterator[Callable[[Reply], None]]:
     """The span of a request to the policy, the current one in the block; what it gives is to be told of the reply."""
-    if _TRACER is None:
-        yield lambda _: None
+    if (tracer := _tracer()) is None:
+        yield _nobody
         return
     attributes = _asked_of(policy)
     kind = trace.SpanKind.CLIENT if isinstance(getattr(policy, "model", None), str) else trace.SpanKind.INTERNAL
-    span = _start("chat", attributes.get("gen_ai.request.model"), parent, attributes, kind)
+    span = _start(tracer, "chat", attributes.get("gen_ai.request.model"), parent, attributes, kind)
     if span.is_recording():
         tokens = sum(policy.family.tokens(image.view.size) for image in conversation.images)
         span.set_attribute("agentic_vision.visual_tokens", tokens)
@@ -122,11 +122,11 @@ class Calls:
 
     async def during(self, call: ToolCall, make: Callable[[], Awaitable[Observation]]) -> Observation:
         """What `make()` brings, its span being the current one meanwhile."""
-        if _TRACER is None:
+        if (tracer := _tracer()) is None:
             return await make()
         known = call.name if call.name in self._tools else "unknown_tool"  # a name that the model made up is its text
         attributes = {"gen_ai.tool.name": known, "gen_ai.tool.type": "function", "gen_ai.tool.call.id": call.id}
-        span = _start("execute_tool", known, self._parent, attributes)
+        span = _start(tracer, "execute_tool", known, self._parent, attributes)
         _content(span, "gen_ai.tool.call.arguments", lambda: call.arguments)
         with _current(span), _ending(span, when_done=False):
             observation = await make()
@@ -147,10 +147,22 @@ class Calls:
                 _failed(span, observation.failure.kind.value, observation.failure.message)
 
 
-def _start(operation: str, what: str | None, parent: Any, attributes: Mapping[str, Any], kind: Any = None) -> Any:
+def _tracer() -> Any:
+    """Ours; None where the application has set no provider, which costs a question nothing."""
+    if _TRACER is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return _TRACER
+
+
+def _nobody(_: Reply) -> None:
+    """Nobody listens."""
+
+
+def _start(
+    tracer: Any, operation: str, what: str | None, parent: Any, attributes: Mapping[str, Any], kind: Any = None
+) -> Any:
     """A span below `parent`; None is the current one."""
-    assert _TRACER is not None
-    return _TRACER.start_span(
+    return tracer.start_span(
         f"{operation} {what}" if what else operation,
         None if parent is None else trace.set_span_in_context(parent),
         kind=trace.SpanKind.INTERNAL if kind is None else kind,

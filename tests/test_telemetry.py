@@ -66,7 +66,7 @@ class Heard:
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
     monkeypatch.delenv(CAPTURE, raising=False)
     heard = Heard()
-    monkeypatch.setattr(telemetry, "_TRACER", heard.tracer)
+    monkeypatch.setattr(telemetry, "_tracer", lambda: heard.tracer)
     yield heard
     assert all(span.end_time is not None for span in heard.spans)
     assert not trace.get_current_span().is_recording()
