@@ -4,6 +4,7 @@
 `import agentic_vision` stays quick and what needs only a `View` never loads the agent's graph.
 """
 
+import logging
 from importlib import import_module
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 # With a plain install, Python started in the repository finds the core here but tools/ and training/ (which
 # are agentic_vision.tools and agentic_vision.training once installed) only in site-packages: look in both.
 __path__ = extend_path(__path__, __name__)
+
+# Its log is the application's to show: without this, Python would print warnings where nobody has asked for a log.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from agentic_vision.agent import Result as Result

@@ -12,11 +12,12 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langgraph.types import Command
 
-from . import history, sync
+from . import history, sync, telemetry
 from .checkpoints import for_async
 from .errors import ConfigError
 from .graph import STEPS, Loop, State
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["DoneEvent", "Event", "GlanceEvent", "ObservationEvent", "Result", "TextEvent", "TurnEvent", "VisionAgent"]
 
 Images: TypeAlias = "ImageLike | Source | Sequence[ImageLike | Source]"
+Sources: TypeAlias = tuple[Source, ...]
 _ANEW = {"stop": None, "detail": None, "ending": None, "answer": None}
 _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEADLINE)
 
@@ -139,24 +141,23 @@ class VisionAgent:
         text: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """`stream`, for async callers."""
-        if not isinstance(question, str) or not question.strip():
-            raise ConfigError("the question is empty: ask something about the image")
-        question = whole(question)
-        with self._runs.alone(thread_id):
-            async with aclosing(self._answering(images, question, seed, thread_id, heard=text)) as events:
+        with telemetry.question(self.policy, thread_id) as span, self._runs.alone(thread_id):
+            if not isinstance(question, str) or not question.strip():
+                raise ConfigError("the question is empty: ask something about the image")
+            begun = partial(Run, seed=self.seed if seed is None else seed, heard=text, span=span)
+            async with aclosing(self._answering(images, whole(question), thread_id, begun)) as events:
                 async for event in events:
                     yield event
 
     async def _answering(
-        self, images: Images | None, question: str, seed: int | None, thread_id: str | None, *, heard: bool
+        self, images: Images | None, question: str, thread_id: str | None, begun: Callable[[Sources], Run]
     ) -> AsyncGenerator[Event, None]:
         """The question begun: in a new thread, or in one that has ended."""
-        seed = self.seed if seed is None else seed
         state = dict((await self._snapshot(thread_id)).values) if thread_id is not None else {}
         if state.get("question"):
             if state.get("stop") is None:
                 raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
-            run, given = await self._again(state, images, seed, heard=heard)
+            run, given = await self._again(state, images, begun)
             asked = [Asked(question=question).model_dump(mode="json")]
             # Where nothing could be shown for the budget of the first question, this one begins with the glance.
             seen = history.views(STEPS.validate_python(state["steps"]))
@@ -167,7 +168,7 @@ class VisionAgent:
             if images is None:
                 raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
             sources, given = await _opened(images)
-            run = Run(sources, seed, heard=heard)
+            run = begun(sources)
             start = {"id": thread_id or uuid.uuid4().hex, "question": question}
             state = {**start, "steps": []}
         async with aclosing(self._events(run, given, start, state)) as events:
@@ -185,10 +186,11 @@ class VisionAgent:
 
     async def aresume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """`resume`, for async callers."""
-        with self._runs.alone(thread_id):
-            return await self._resumed(thread_id, images, seed)
+        with telemetry.question(self.policy, thread_id) as span, self._runs.alone(thread_id):
+            begun = partial(Run, seed=self.seed if seed is None else seed, span=span)
+            return await self._resumed(thread_id, images, begun)
 
-    async def _resumed(self, thread_id: str, images: Images | None, seed: int | None) -> Result:
+    async def _resumed(self, thread_id: str, images: Images | None, begun: Callable[[Sources], Run]) -> Result:
         snapshot = await self._snapshot(thread_id)
         state: dict[str, Any] = dict(snapshot.values)
         if not state.get("question"):
@@ -196,7 +198,7 @@ class VisionAgent:
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if not records and images is None:
             raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
-        run, given = await self._again(state, images, self.seed if seed is None else seed)
+        run, given = await self._again(state, images, begun)
         stopped = state.get("stop")
         if stopped is not None and (state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE):
             self._runs.end(thread_id)
@@ -210,17 +212,17 @@ class VisionAgent:
         return await _result(self._events(run, given, start, state))
 
     async def _again(
-        self, state: Mapping[str, Any], images: Images | None, seed: int | None, *, heard: bool = False
+        self, state: Mapping[str, Any], images: Images | None, begun: Callable[[Sources], Run]
     ) -> tuple[Run, Sequence[ImageLike | Source]]:
         """The run of a stored thread, and its images: the given ones, or those that it knows how to find."""
         records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
         if images is None:
             sources = (await self._runs.get(state["id"], records)).sources
-            return Run(sources, seed, heard), sources
+            return begun(sources), sources
         sources, given = await _opened(images)
         if records:
             check_same(sources, records)
-        return Run(sources, seed, heard), given
+        return begun(sources), given
 
     def batch(self, rows: Iterable[tuple[Images, str]], *, concurrency: int = 16) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
@@ -263,7 +265,9 @@ class VisionAgent:
                             yield TurnEvent(step)
                         elif isinstance(step, Observation):
                             yield GlanceEvent(step) if node == "glance" else ObservationEvent(step)
-            yield DoneEvent(Result(trajectory(state, run, self._loop), given))
+            ended = trajectory(state, run, self._loop)
+            telemetry.answered(run.span, ended)
+            yield DoneEvent(Result(ended, given))
         finally:
             self._runs.end(id)
             self.policy.forget(id)

@@ -9,11 +9,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from .cli_group import DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
+from .cli_group import BAD_USAGE, DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
 from .cli_options import (
     BaseUrlOption,
     PolicyOption,
@@ -24,16 +24,13 @@ from .cli_options import (
 )
 from .errors import ConfigError
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
     name="agentic-vision",
     cls=CommandGroup,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Ask questions of pictures: the agent glances first and looks closer only where it must.",
+    help="Ask questions of pictures: the agent glances first and looks closer only where it must.\n\n"
+    'Example: agentic-vision ask receipt.png "What is the total?"',
 )
 
 SeedOption = Annotated[int, typer.Option(help="Fixes what is drawn by chance.")]
@@ -57,7 +54,10 @@ def ask(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a question of one or more pictures."""
+    """Ask a question of one or more pictures.
+
+    Example: agentic-vision ask receipt.png "What is the total?" --json
+    """
     *images, question = images_and_question
     if not question.strip():
         raise ConfigError('the question is empty: put it last, in quotes, such as "What is the total?"')
@@ -93,7 +93,10 @@ def ask(
 
 @app.command()
 def tools(as_json: JsonOption = False) -> None:
-    """List the visual tools that installed packages offer."""
+    """List the visual tools that installed packages offer.
+
+    Example: agentic-vision tools --json
+    """
     from .cli_output import show_tools
     from .toolbox import Toolbox, installed_tools, packages
 
@@ -111,6 +114,27 @@ def tools(as_json: JsonOption = False) -> None:
         _print_json({"tools": found})
     else:
         show_tools(found)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what is installed here, and say how to mend what is broken.
+
+    Exit code 2: something that is installed does not work. An extra that is absent is no fault.
+
+    Example: agentic-vision doctor --json
+    """
+    from . import doctor as checks
+    from .doctor import printed
+
+    with stdout_is_ours():
+        findings = checks.diagnose()
+    told = printed.as_json(findings)
+    if as_json:
+        _print_json(told)
+    else:
+        printed.show(findings)
+    raise typer.Exit(DONE if told["works"] else BAD_USAGE)
 
 
 def main() -> None:

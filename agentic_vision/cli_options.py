@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .errors import ConfigError
+
 if TYPE_CHECKING:
     from .agent import VisionAgent
 
@@ -61,6 +63,7 @@ def make_agent(
     seed: int | None = None,
 ) -> VisionAgent:
     """The agent of these options. Raises `ConfigError` where they contradict each other."""
+    checked_endpoint(policy, base_url)
     from .agent import VisionAgent
 
     return VisionAgent(
@@ -71,6 +74,12 @@ def make_agent(
         max_visual_tokens=max_visual_tokens,
         seed=seed,
     )
+
+
+def checked_endpoint(policy: str | None, base_url: str | None) -> None:
+    """Raises `ConfigError` for an endpoint without a model, in the words of the command line."""
+    if base_url is not None and policy is None:
+        raise ConfigError("--base-url is an endpoint's: name its model, --policy MODEL")
 
 
 def identity(policy: str | None) -> str:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
 from langgraph.config import get_stream_writer
@@ -23,7 +23,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from . import history
+from . import history, telemetry
 from .errors import ConfigError, PolicyError
 from .limits import Limits, stop_reason
 from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
@@ -140,8 +140,10 @@ class Loop:
         conversation = self._conversation(state, run, steps)
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._left(run)) as limit:
-                reply = await self._reply(conversation, run, seed, conclude=conclude)
+            with telemetry.chat(run.span, self.policy, conversation, seed) as replied:
+                async with asyncio.timeout(self._left(run)) as limit:
+                    reply = await self._reply(conversation, run, seed, conclude=conclude)
+                replied(reply)
         except PolicyError as error:
             return {"stop": stop_reason(error).value, "detail": whole(str(error))}
         except TimeoutError as error:
@@ -209,20 +211,23 @@ class Loop:
         look = Look(tuple(views), run.sources, self.policy.family, history.latest_question(question, steps))
         made = history.calls_made(steps, self.toolbox)
         work: list[Any] = []
-        for call in calls:
-            fingerprint = self.toolbox.fingerprint(call, len(look.views))
-            again = fingerprint in made
-            work.append(_repeated(call) if again else self.toolbox.run(call, look, time_limit=self._left(run)))
-            made.add(fingerprint)
-        results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
-        spent = history.spent(history.current(steps))
-        observations = []
-        for result in results:
-            observation = self._admitted(result, views, spent)
-            if observation.view is not None:
-                views.append(observation.view)
-                spent += observation.visual_tokens
-            observations.append(observation)
+        with telemetry.Calls(run.span, self.toolbox.names) as spans:
+            for call in calls:
+                fingerprint = self.toolbox.fingerprint(call, len(look.views))
+                again = fingerprint in made
+                run_it = partial(self.toolbox.run, call, look, time_limit=self._left(run))
+                work.append(spans.during(call, partial(_repeated, call) if again else run_it))
+                made.add(fingerprint)
+            results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
+            spent = history.spent(history.current(steps))
+            observations = []
+            for result in results:
+                observation = self._admitted(result, views, spent)
+                if observation.view is not None:
+                    views.append(observation.view)
+                    spent += observation.visual_tokens
+                observations.append(observation)
+            spans.came_back(observations)
         return observations
 
     def _admitted(self, observation: Observation, views: Sequence[View], spent: int) -> Observation:

@@ -29,7 +29,9 @@ class ImageLimits:
     @classmethod
     def current(cls) -> ImageLimits:
         """The limits that hold now. Raises `ConfigError` for a variable that is no number above 0."""
-        return cls(**{name: _set(name) for name in cls.__dataclass_fields__ if PREFIX + name.upper() in os.environ})
+        return cls(
+            **{name: from_environment(name) for name in cls.__dataclass_fields__ if PREFIX + name.upper() in os.environ}
+        )
 
     def check_pixels(self, label: str, width: int, height: int, held: float = 0, encoding: str = "") -> None:
         """Raises `ImageError` for nothing, and for too much; `held`: bytes that decoding holds for each pixel."""
@@ -73,7 +75,8 @@ def _or_raise(name: str) -> str:
     return f", or raise {PREFIX}{name.upper()}"
 
 
-def _set(name: str) -> int:
+def from_environment(name: str) -> int:
+    """The limit of this name. Raises `ConfigError` for a variable that is no number above 0, `KeyError` for none."""
     variable = PREFIX + name.upper()
     given = os.environ[variable]
     if not given.isascii() or not given.isdecimal() or int(given[:19]) < 1:

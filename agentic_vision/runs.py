@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import ConfigError, ImageError
 from .image_store import ImageStore
@@ -24,12 +25,13 @@ KEPT = 64  # reopened questions whose end nobody announces (they were started on
 @dataclass(frozen=True)
 class Run:
     """One question in this process. `started` is on the `time.monotonic` clock; `heard`: someone listens to the
-    policy while it speaks.
+    policy while it speaks; `span`: its telemetry, where there is any.
     """
 
     sources: tuple[Source, ...]
     seed: int | None = None
     heard: bool = False
+    span: Any = field(default=None, repr=False, compare=False)
     started: float = field(default_factory=time.monotonic)
 
     def seed_for(self, question: str, turn: int) -> int | None:

@@ -216,6 +216,20 @@ def test_an_installed_package_adds_commands(site: Path) -> None:
     assert (failed.exit_code, failed.stderr) == (2, "agentic-vision: mend this\n")
 
 
+def test_what_the_library_logs_and_warns_of_reaches_the_user_of_a_command(site: Path) -> None:
+    (site / "their_worry.py").write_text(
+        "import logging, typer, warnings\napp = typer.Typer()\n"
+        "@app.command()\ndef worry():\n"
+        "    logging.getLogger('agentic_vision.judge_cache').info('all is well')\n"
+        "    logging.getLogger('agentic_vision.judge_cache').warning('the cache %s is lost', 'c')\n"
+        "    warnings.warn('the price is not known')\n"
+    )
+    plugin(site, "worry", "their_worry:app")
+    told = "agentic-vision: the cache c is lost\nagentic-vision: warning: the price is not known\n"
+    for _ in range(2):  # and is let go of afterwards
+        assert run("worry").stderr == told
+
+
 def test_a_broken_package_is_a_warning_until_it_is_asked_for(site: Path) -> None:
     plugin(site, "broken", "not_there:app")
     shown = run("--help")

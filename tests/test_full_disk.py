@@ -55,9 +55,9 @@ def command(*arguments: object, size: int | None = None) -> Result:
 
 
 def complaint(done: Result) -> str:
-    """The one line on stderr of a command that ended with 2."""
+    """The one line on stderr, beside warnings, of a command that ended with 2."""
     assert done.exit_code == 2, done.stderr
-    (said,) = done.stderr.splitlines()
+    (said,) = (line for line in done.stderr.splitlines() if not line.startswith("agentic-vision: warning: "))
     return said
 
 

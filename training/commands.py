@@ -20,7 +20,11 @@ from agentic_vision.whole_file import write_whole
 if TYPE_CHECKING:
     from agentic_vision.rows import Fault
 
-data = typer.Typer(help="Make the data that policies are trained and evaluated on.", no_args_is_help=True)
+data = typer.Typer(
+    help="Make the data that policies are trained and evaluated on.\n\n"
+    "Example: agentic-vision data pocket pocket/ --n 1000",
+    no_args_is_help=True,
+)
 
 
 class SplitName(StrEnum):
@@ -48,7 +52,7 @@ def pocket(
     """
     from .data.pocket_vqa import write_pocket_vqa
 
-    with Progress(transient=True, disable=as_json) as progress:
+    with _progress(as_json) as progress:
         task = progress.add_task("drawing", total=n)
         path = write_pocket_vqa(
             out, n, seed, split.value, format.value, lambda done, _: progress.update(task, completed=done)
@@ -75,7 +79,7 @@ def verl(
 ) -> None:
     """Make a data set of your own ready for verl, after reading every row once.
 
-    Example: agentic-vision data verl rows.jsonl train.parquet --recipe visionthink_7b
+    Example: agentic-vision data verl rows.jsonl train.parquet --recipe pocket_cpu
     """
     from agentic_vision.loading import Columns, each_row
 
@@ -86,7 +90,7 @@ def verl(
 
     plan = read(recipe, change or ())
     rows = each_row(source, out.parent / "images", Columns(images, question, answer))
-    with Progress(transient=True, disable=as_json) as progress, model_folder(plan) as model:
+    with _progress(as_json) as progress, model_folder(plan) as model:
         task = progress.add_task("reading", total=None)
         report = preflight(rows, plan, model, lambda done: progress.update(task, completed=done))
     if not as_json:
@@ -105,13 +109,22 @@ def verl(
 @data.command()
 def difficulty(
     source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL, parquet, or a folder that datasets saved.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for rows.jsonl, answers.jsonl and shares.png.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", file_okay=False, help="Folder for rows.jsonl, answers.jsonl and shares.png."),
+    ],
     n: Annotated[int, typer.Option("--n", min=1, help="Answers to a question, at the glance and in full each.")] = 8,
     policy: Annotated[str | None, typer.Option("--policy", help="A checkpoint folder or a hub name.")] = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="Of the answers.")] = 1.0,
-    glance: Annotated[float, typer.Option("--glance", help="Share of the visual tokens at a glance.")] = 0.25,
-    calls: Annotated[float, typer.Option("--calls", help="Share of the kept questions that need a call.")] = 0.5,
-    sure: Annotated[float, typer.Option("--sure", help="Share of right answers that counts as answered.")] = 0.75,
+    glance: Annotated[
+        float, typer.Option("--glance", min=0.001, max=1.0, help="Share of the visual tokens at a glance.")
+    ] = 0.25,
+    calls: Annotated[
+        float, typer.Option("--calls", min=0.0, max=1.0, help="Share of the kept questions that need a call.")
+    ] = 0.5,
+    sure: Annotated[
+        float, typer.Option("--sure", min=0.0, max=1.0, help="Share of right answers that counts as answered.")
+    ] = 0.75,
     judge: Annotated[str | None, typer.Option("--judge", help="A model that judges the answers.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Fixes what is drawn by chance.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -135,7 +148,7 @@ def difficulty(
         from .rewards import JudgeReward
 
         accuracy = JudgeReward(Judge(judge, cache=shared_cache()))
-    with Progress(transient=True, disable=as_json) as progress:
+    with _progress(as_json) as progress:
         task = progress.add_task("answering", total=len(rows))
         measured = filter_.measure(
             rows,
@@ -164,6 +177,12 @@ def difficulty(
         _show(found)
         typer.echo(f"{len(kept)} of {len(rows)} questions: {out / 'rows.jsonl'}; shares: {picture}")
     raise typer.Exit(NO_ANSWER if len(measured) < len(rows) else DONE)  # the same command asks those again
+
+
+def _progress(quiet: bool) -> Progress:
+    """A bar on stderr; none where nobody watches."""
+    console = Console(stderr=True)
+    return Progress(transient=True, console=console, disable=quiet or not console.is_terminal)
 
 
 def _sampling_policy(name: str | None, temperature: float) -> Any:

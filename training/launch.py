@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ Report = Callable[[int, Figures], None]
 
 def compose_run(recipe: Recipe, out: Path) -> Any:
     """verl's configuration of a run in `out`. Raises `ConfigError` where verl is not installed or refuses it."""
-    try:
-        from .verl.config import check, compose
-    except ImportError as error:
-        raise ConfigError.missing_extra("train", "Training") from error
+    if find_spec("verl") is None:
+        raise ConfigError.missing_extra("train", "Training")
+    from .verl.config import check, compose
+
     with model_folder(recipe) as model:
         config = compose(recipe, out.absolute(), model)
     return config, check

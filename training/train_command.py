@@ -29,7 +29,8 @@ def train_command(
         list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of the recipe to change.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run's folder; one that was begun is gone on with.")
+        Path | None,
+        typer.Option("--out", file_okay=False, help="The run's folder; one that was begun is gone on with."),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the recipes and end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print verl's configuration and end.")] = False,
@@ -76,7 +77,10 @@ def curves_command(
     out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("curves.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw the curves of one run or of several, finished or not."""
+    """Draw the curves of one run or of several, finished or not.
+
+    Example: agentic-vision curves run/ --out curves.png
+    """
     from .curves import draw_curves
 
     path = draw_curves(runs, out)
@@ -89,7 +93,7 @@ def sweep_command(
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings to change in all of its runs.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The folder of its runs.")] = Path("sweep"),
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="The folder of its runs.")] = Path("sweep"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train several variants of a recipe, with several seeds each, and draw them side by side.
@@ -136,14 +140,16 @@ def _print_configuration(plan: Any, out: Path) -> None:
 
 
 def _progress(quiet: bool) -> Progress:
+    """A bar on stderr; none where nobody watches."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
+        console=console,
+        disable=quiet or not console.is_terminal,
     )
 
 

@@ -53,7 +53,10 @@ def ask_all(
     ] = 16,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the questions of a file, or one question of every image in a folder."""
+    """Ask the questions of a file, or one question of every image in a folder.
+
+    Example: agentic-vision batch rows.jsonl --out answers.jsonl
+    """
     from ..policies.openai import OpenAIPolicy
     from .rows import Rows
     from .run import arun_batch
@@ -91,7 +94,10 @@ def ask_all(
 @batch_files.command(no_args_is_help=True)
 def files(
     rows: RowsArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files of every round, and the answers, are.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", file_okay=False, help="Where the files of every round, and the answers, are."),
+    ],
     policy: Annotated[str, typer.Option("--policy", metavar="MODEL", help="The endpoint's name of the model.")],
     question: QuestionOption = None,
     tools: ToolsOption = None,
@@ -103,6 +109,8 @@ def files(
 
     Have DIR/round-001/requests-*.jsonl answered, put the output and error files beside them, and give the same command
     again, until it says that none is left.
+
+    Example: agentic-vision batch-files rows.jsonl --out DIR --policy gpt-5-mini
     """
     from ..agent import VisionAgent
     from .filed import FiledPolicy

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
-from ..cli_options import BaseUrlOption, PolicyOption, TokensOption, ToolsOption, TurnsOption, identity, tool_names
+from ..cli_options import (
+    BaseUrlOption,
+    PolicyOption,
+    TokensOption,
+    ToolsOption,
+    TurnsOption,
+    checked_endpoint,
+    identity,
+    tool_names,
+)
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +49,10 @@ def run(
         typer.Argument(metavar="DATA", show_default=False, help="Rows: JSONL, parquet, or a folder of `datasets`."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the outcomes go; a run that was killed goes on there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Where the outcomes go; a run that was killed goes on there."
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -74,12 +86,16 @@ def run(
     seed: Annotated[int, typer.Option(help="Fixes what is drawn by chance.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls."""
+    """Compare ways of looking, on questions whose answers are known: accuracy, visual tokens, calls.
+
+    Example: agentic-vision eval rows.jsonl --strategy full,agent --out results
+    """
     if compare is not None:
         _compare(*compare, as_json=as_json)
         return
     if data is None or out is None:
         raise ConfigError("give the rows and where the outcomes go: agentic-vision eval rows.jsonl --out results")
+    checked_endpoint(policy, base_url)
     from ..loading import load_rows
     from ..policies.chosen import policy_of
     from . import evaluate as evaluation
@@ -130,7 +146,10 @@ def page(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements."""
+    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements.
+
+    Example: agentic-vision report results --data rows.jsonl --target 0.9
+    """
     from ..loading import load_rows
     from .report import Report, planned_text, write_report
 
@@ -156,7 +175,10 @@ def measure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a judge, or a rule: does it agree with people on answers that are hard to judge?"""
+    """Measure a judge, or a rule: does it agree with people on answers that are hard to judge?
+
+    Example: agentic-vision judge --judge gpt-5-mini
+    """
     from .judged import answered_pairs, hard_pairs, judged
     from .printed import show_judged
     from .scoring import scorer

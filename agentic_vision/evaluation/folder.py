@@ -53,7 +53,7 @@ class Folder:
         if torn:
             with (path / DAMAGED).open("ab") as aside:
                 aside.writelines(torn)
-            _LOG.warning(f"{len(torn)} damaged lines of {self._file} are in {DAMAGED} now: they are asked again")
+            _LOG.warning("%d damaged lines of %s are in %s now: they are asked again", len(torn), self._file, DAMAGED)
         self._tidy()
         self._log = Lines(self._file)
 

@@ -10,8 +10,17 @@ from typing import Annotated
 
 import typer
 
-from ..cli_options import AllowUrlsOption, BaseUrlOption, PolicyOption, TurnsOption, make_agent, tool_names
+from ..cli_options import (
+    AllowUrlsOption,
+    BaseUrlOption,
+    PolicyOption,
+    TurnsOption,
+    checked_endpoint,
+    make_agent,
+    tool_names,
+)
 from ..errors import ConfigError
+from ..listening import BACKLOG, bound
 from ..url_rules import UrlRules
 
 mcp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -52,7 +61,10 @@ def run(
         typer.Option(metavar="NAME", help="With --http: a name by which other machines call it; repeat it."),
     ] = None,
 ) -> None:
-    """Give an MCP client eyes: glance at an image, look closer, or have a question answered."""
+    """Give an MCP client eyes: glance at an image, look closer, or have a question answered.
+
+    Example: agentic-vision mcp --root ~/Pictures
+    """
     try:
         from .server import create_server
     except ImportError as error:
@@ -64,8 +76,7 @@ def run(
     here = Path().absolute()
     if not root and here == here.parent:  # where some clients start their servers
         raise ConfigError(f"{here} would let the client read every image of this machine: say which, --root DIR")
-    if base_url is not None and policy is None:  # told now, and not with the first question
-        raise ConfigError("--base-url is an endpoint's: name its model, --policy MODEL")
+    checked_endpoint(policy, base_url)  # told now, and not with the first question
     # Not with the client's tools: a trained policy knows its own, and answers worse where it is told of others.
     make = partial(make_agent, policy, base_url, None, max_turns=max_turns, max_visual_tokens=None)
     with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print, and a client reads what is on stdout
@@ -87,18 +98,16 @@ def run(
 
     from .http import MOST_CONNECTIONS, PATH, create_app
 
+    socket = bound(host, port)
     app = create_app(server, [host, *(allow_host or ())])
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=5,
     )
-    listening = config.bind_socket()  # uvicorn says itself, and ends, where it cannot
-    listening.listen(config.backlog)  # whoever reads the address may call at once, and waits for the rest of the start
-    address = listening.getsockname()
+    socket.listen(BACKLOG)  # whoever reads the address may call at once, and waits for the rest of the start
+    address = socket.getsockname()
     typer.echo(f"agentic-vision serves MCP on http://{address[0]}:{address[1]}{PATH}", err=True)
-    uvicorn.Server(config).run([listening])
+    uvicorn.Server(config).run([socket])

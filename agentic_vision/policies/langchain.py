@@ -37,6 +37,8 @@ _FILTERED = ("content_filter", "refusal", "SAFETY", "guardrail_intervened")
 class LangChainPolicy(Profiled):
     """A `Policy` that asks a LangChain chat model."""
 
+    provider = "langchain"  # as telemetry names it
+
     def __init__(
         self,
         model: BaseChatModel,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class OpenAIPolicy(Profiled):
     """A `Policy` that asks an endpoint. It may be used from several event loops, and be pickled."""
 
+    provider = "openai"  # as telemetry names it, which goes by the API and not by who serves it
+
     def __init__(
         self,
         model: str,

@@ -36,6 +36,8 @@ OPENING, CLOSING = "<think>I must answer now.</think><answer>", "</answer>"
 class TransformersPolicy:
     """A `Policy` on local weights, made by `load`. It may be used from several threads and event loops."""
 
+    provider = "transformers"  # as telemetry names it
+
     def __init__(
         self,
         weights: Weights,

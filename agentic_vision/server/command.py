@@ -17,6 +17,7 @@ from ..cli_options import (
     make_agent,
 )
 from ..errors import ConfigError
+from ..listening import BACKLOG, bound
 from ..url_rules import UrlRules
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -49,7 +50,10 @@ def run(
     deadline: Annotated[float, typer.Option(min=0.001, help="Most seconds a request.")] = 120.0,
     drain: Annotated[int, typer.Option(min=0, help="Seconds that running questions have after SIGTERM.")] = 30,
 ) -> None:
-    """Serve the agent to any OpenAI client."""
+    """Serve the agent to any OpenAI client.
+
+    Example: agentic-vision serve --policy Qwen/Qwen3-VL-2B-Instruct --port 8080
+    """
     try:
         import uvicorn
 
@@ -67,21 +71,19 @@ def run(
         deadline=deadline,
         urls=UrlRules() if allow_urls else None,
     )
+    socket = bound(host, port)
     agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
     config = uvicorn.Config(
         create_app(agent, settings),
-        host=host,
-        port=port,
         http="h11",  # the one that bounds the headers of a request
         log_level="warning",
         timeout_graceful_shutdown=drain,
         access_log=False,
     )
-    listening = config.bind_socket()  # uvicorn says itself, and ends, where it cannot
-    listening.listen(config.backlog)  # whoever reads the address may call at once, and waits for the rest of the start
-    address = listening.getsockname()
+    socket.listen(BACKLOG)  # whoever reads the address may call at once, and waits for the rest of the start
+    address = socket.getsockname()
     typer.echo(f"agentic-vision serves {model} on http://{address[0]}:{address[1]}/v1", err=True)
-    uvicorn.Server(config).run([listening])
+    uvicorn.Server(config).run([socket])
 
 
 def _names(host: str, allowed: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:

@@ -22,11 +22,12 @@ TESTS = {
     "openai_requests profiles protocol rows threads toolbox toolbox_failures trace verdict views views_sources",
     "serve": "openai_policy server server_limits server_logs server_raw",
     "mcp": "mcp mcp_http mcp_roots",
+    "otel": "telemetry",
     "batch": "batch_once batch_rows",
     "eval": "evaluation_judged evaluation_report evaluation_statistics evaluation_troubles loading",
 }
 # What the tests themselves need, at whatever versions go with the ones under test.
-TEST_TOOLS = ("pytest", "hypothesis", "numpy", "starlette", "uvicorn")
+TEST_TOOLS = ("pytest", "hypothesis", "numpy", "opentelemetry-sdk", "starlette", "uvicorn")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agentic_vision.errors import ConfigError
 from agentic_vision.rows import Row
 
 
@@ -31,9 +32,12 @@ def verl_row(row: Row, index: int) -> dict[str, Any]:
 
 
 def write_verl_rows(rows: Sequence[Row], path: Path) -> Path:
-    """Write `rows` to the parquet file `path`, whose folder is made."""
-    import pyarrow
-    import pyarrow.parquet
+    """Write `rows` to the parquet file `path`, whose folder is made. Raises `ConfigError` without pyarrow."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError.missing_extra("train", "parquet") from error
 
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.Table.from_pylist([verl_row(row, index) for index, row in enumerate(rows)])
