@@ -56,14 +56,17 @@ class Box(BaseModel):
 
     @property
     def width(self) -> float:
+        """Source pixels from left to right."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """Source pixels from top to bottom."""
         return self.y1 - self.y0
 
     @property
     def area(self) -> float:
+        """Source pixels inside."""
         return self.width * self.height
 
     def contains(self, other: Box) -> bool:

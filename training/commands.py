@@ -24,11 +24,15 @@ data = typer.Typer(help="Make the data that policies are trained and evaluated o
 
 
 class SplitName(StrEnum):
+    """Which part of PocketVQA."""
+
     train = "train"
     heldout = "heldout"
 
 
 class RowFormat(StrEnum):
+    """How rows are written."""
+
     jsonl = "jsonl"
     parquet = "parquet"
 

@@ -1,7 +1,7 @@
-"""Which pages are made when the site is built? The command line's reference, and what stands elsewhere in the repository.
+"""Which pages are made when the site is built? The command line's reference, and what stands elsewhere here.
 
-MkDocs runs this as a hook. Nothing in these pages is written twice: the commands tell of themselves, and model cards and
-SECURITY.md are read where they are.
+MkDocs runs this as a hook. Nothing in these pages is written twice: the commands tell of themselves, and model cards
+and SECURITY.md are read where they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from typer.main import get_command
 
@@ -51,8 +52,8 @@ def command_line() -> str:
     parts = [
         "# Command line",
         "This page is made of the commands themselves: `agentic-vision COMMAND --help` says the same.",
-        "Exit codes: 0 done, 1 no answer or not all answers, 2 bad usage or bad input, with one line on stderr that says "
-        "what is wrong and how to mend it.",
+        "Exit codes: 0 done, 1 no answer or not all answers, 2 bad usage or bad input, with one line on stderr that "
+        "says what is wrong and how to mend it.",
     ]
     root: Any = get_command(app)
     for name, command in commands(root, "agentic-vision"):
@@ -92,3 +93,19 @@ def table_row(parameter: Any, context: Any) -> str | None:
         return None
     names, said = (" ".join(text.split()).replace("|", "\\|") for text in record)
     return f"| `{names}` | {said} |"
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Lists the links that lead elsewhere, which nobody follows here; what a page would load from there is an error."""
+    links: set[str] = set()
+    for path in sorted(Path(config.site_dir).rglob("*.html")):
+        page = path.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|iframe|source)\b[^>]*\ssrc="?((?:https?:)?//[^\s">]+)', page)
+        loaded += re.findall(
+            r'<link\b(?=[^>]*rel="?(?:stylesheet|preconnect|icon))[^>]*href="?((?:https?:)?//[^\s">]+)', page
+        )
+        if loaded:
+            raise PluginError(f"{path} loads {loaded[0]}: pages must be whole without a network")
+        links.update(re.findall(r'<a\b[^>]*href="?(https?://[^\s">]+)', page))
+    listed = Path(config.site_dir) / "external_links.txt"
+    listed.write_text("".join(f"{link}\n" for link in sorted(links)), encoding="utf-8")

@@ -7,6 +7,7 @@ It needs the extra `eval`, for matplotlib. FOLDER is `docs/explanation` unless g
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,7 @@ def one_box(folder: Path) -> None:
         _grid(axis, view.size, model.cell)
         _frame(axis, corners, RIGHT, _written(said[name][1]))
     _mixed_up(axes[1, 1], *said["qwen2.5-vl"])
-    figure.savefig(folder / "one_box.png", dpi=80, pil_kwargs={"optimize": True})
-    plt.close(figure)
+    _save(figure, folder / "one_box.png", 80)
 
 
 def _mixed_up(axis: Any, view: View, written: tuple[int, int, int, int]) -> None:
@@ -69,7 +69,14 @@ def _mixed_up(axis: Any, view: View, written: tuple[int, int, int, int]) -> None
 
 def grids(folder: Path) -> None:
     """What six families make of the same photograph, and the squares in which they count it."""
-    chosen = {"qwen2.5-vl": 28, "qwen3-vl": 32, "claude": 28, "openai-patches": 32, "openai-tiles": 512, "llava-1.5": 14}
+    chosen = {
+        "qwen2.5-vl": 28,
+        "qwen3-vl": 32,
+        "claude": 28,
+        "openai-patches": 32,
+        "openai-tiles": 512,
+        "llava-1.5": 14,
+    }
     figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
     for axis, (name, side) in zip(axes.flat, chosen.items(), strict=True):
         model = family(name)
@@ -84,7 +91,14 @@ def grids(folder: Path) -> None:
             f"glance {glance.size[0]} x {glance.size[1]}: {glance.tokens:,}",
         )
         _grid(axis, size, side)
-    figure.savefig(folder / "grids.png", dpi=72, pil_kwargs={"optimize": True})
+    _save(figure, folder / "grids.png", 72)
+
+
+def _save(figure: Any, path: Path, dpi: int) -> None:
+    """The PNG, and in it what is written on it, so that a test can tell whether it is still so."""
+    axes = [axis for axis in figure.axes if axis.has_data()]
+    said = [[axis.get_title(), *(text.get_text() for text in axis.texts)] for axis in axes]
+    figure.savefig(path, dpi=dpi, metadata={"Description": json.dumps(said)}, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 
@@ -95,11 +109,9 @@ def _show(axis: Any, image: Image.Image, title: str) -> None:
 
 
 def _grid(axis: Any, size: tuple[int, int], side: int) -> None:
-    line = {"color": "#26323888", "linewidth": 1.5 if side > 100 else 0.35}
-    for x in range(side, size[0], side):
-        axis.axvline(x - 0.5, **line)
-    for y in range(side, size[1], side):
-        axis.axhline(y - 0.5, **line)
+    line = {"colors": "#26323888", "linewidths": 1.5 if side > 100 else 0.35}
+    axis.vlines([x - 0.5 for x in range(side, size[0], side)], -0.5, size[1] - 0.5, **line)
+    axis.hlines([y - 0.5 for y in range(side, size[1], side)], -0.5, size[0] - 0.5, **line)
 
 
 def _frame(axis: Any, corners: tuple[float, ...], color: str, text: str) -> None:
