@@ -9,6 +9,8 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -211,6 +213,18 @@ def test_the_table_of_families_is_the_arithmetic() -> None:
         numbers = [int(number.replace(",", "")) for number in said]
         assert numbers == [*full, look.full_tokens, *look.size, look.tokens]
         assert units == family(of).coordinates.replace("_", " ")
+
+
+def test_the_site_is_built_and_searched_without_a_network(tmp_path: Path) -> None:
+    """Strict: a link that leads nowhere, a page that is in no menu, what loads from elsewhere ends it."""
+    pytest.importorskip("mkdocs", reason="needs the extra: pip install 'agentic-vision[docs]'")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for page in ("index.html", "reference/command_line.html", "model_card.html", "search/search_index.js"):
+        assert (tmp_path / "site" / page).is_file()
+    for command in ("ask", "serve", "data-difficulty"):
+        assert f'id="agentic-vision-{command}"' in (tmp_path / "site/reference/command_line.html").read_text("utf-8")
 
 
 class TestReference:

@@ -39,7 +39,7 @@ class Settings:
     """`model`: the name under which it is served. `raw`: the bare policy, without the loop. `api_keys`: whom to serve;
     none is everybody. `in_flight` questions at once, `queue` waiting. `deadline`: seconds a request, its upload and its
     waiting included. `max_bytes` of a request, and of what is fetched for it. `urls`: by which rules images are fetched
-    from http(s) URLs; None is not at all.
+    from http(s) URLs; None is not at all. Raises `ConfigError` for settings that cannot be.
     """
 
     model: str = "agentic-vision"

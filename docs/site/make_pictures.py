@@ -43,7 +43,7 @@ def one_box(folder: Path) -> None:
     _show(axes[0, 0], photograph(), "the photograph, 1200 x 900 pixels")
     _frame(axes[0, 0], TOTAL.as_tuple(), RIGHT, _written(TOTAL.as_tuple()))
     said: dict[str, Any] = {}
-    for axis, name, unit in ((axes[0, 1], "qwen2.5-vl", "pixels of the glance"), (axes[1, 0], "qwen3-vl", "per mille")):
+    for axis, name, unit in ((axes[0, 1], "qwen2.5-vl", "in pixels"), (axes[1, 0], "qwen3-vl", "in per mille")):
         model = family(name)
         view = View.whole(SIZE, model.glance(SIZE).size)
         width, height = view.size
@@ -51,7 +51,7 @@ def one_box(folder: Path) -> None:
         fractions = (corners[0] / width, corners[1] / height, corners[2] / width, corners[3] / height)
         said[name] = view, model.from_fractions(fractions, view.size)
         tokens = model.tokens(view.size)
-        _show(axis, view.render(source), f"{name}: glance {width} x {height}, {tokens} tokens, {unit}")
+        _show(axis, view.render(source), f"{name}: glance {width} x {height}, {tokens} tokens; boxes {unit}")
         _grid(axis, view.size, model.cell)
         _frame(axis, corners, RIGHT, _written(said[name][1]))
     _mixed_up(axes[1, 1], *said["qwen2.5-vl"])
@@ -64,7 +64,7 @@ def _mixed_up(axis: Any, view: View, written: tuple[int, int, int, int]) -> None
     wrong = tuple(round(side * SIZE[at % 2]) for at, side in enumerate(fractions))
     _show(axis, photograph(), "Qwen2.5-VL's pixels, read as per mille: the wrong place")
     _frame(axis, TOTAL.as_tuple(), RIGHT, "meant")
-    _frame(axis, wrong, WRONG, f"{_written(written)} read as per mille")
+    _frame(axis, wrong, WRONG, f"{_written(written)} as per mille")
 
 
 def grids(folder: Path) -> None:
@@ -119,7 +119,18 @@ def _frame(axis: Any, corners: tuple[float, ...], color: str, text: str) -> None
     axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5))
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
     below = y1 + axis.get_ylim()[0] * 0.02
-    axis.text(x1, below, text, color=color, fontsize=9, weight="bold", bbox=box, ha="right", va="top")
+    left = x0 < axis.get_xlim()[1] / 2  # so that the words stay in the picture
+    axis.text(
+        x0 if left else x1,
+        below,
+        text,
+        color=color,
+        fontsize=9,
+        weight="bold",
+        bbox=box,
+        va="top",
+        ha="left" if left else "right",
+    )
 
 
 def _written(corners: tuple[float, ...]) -> str:
