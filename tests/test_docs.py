@@ -230,6 +230,11 @@ def test_the_site_is_built_and_searched_without_a_network(tmp_path: Path) -> Non
 class TestReference:
     """The reference is whole, and what it shows has words."""
 
+    @pytest.fixture(autouse=True)
+    def _all_of_it(self) -> None:
+        pytest.importorskip("verl", reason="needs the extra: pip install 'agentic-vision[train]'")
+        pytest.importorskip("fastapi", reason="needs the extra: pip install 'agentic-vision[serve]'")
+
     @staticmethod
     def documented() -> dict[str, Any]:
         """Every object of the reference, by its path."""

@@ -39,7 +39,7 @@ def photograph() -> Image.Image:
 def one_box(folder: Path) -> None:
     """One region of one photograph, as two families write it, and what becomes of it when they are mixed up."""
     source = Source.open(photograph())
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8.4), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(10, 8.4))
     _show(axes[0, 0], photograph(), "the photograph, 1200 x 900 pixels")
     _frame(axes[0, 0], TOTAL.as_tuple(), RIGHT, _written(TOTAL.as_tuple()))
     said: dict[str, Any] = {}
@@ -54,6 +54,7 @@ def one_box(folder: Path) -> None:
         _show(axis, view.render(source), f"{name}: glance {width} x {height}, {tokens} tokens; boxes {unit}")
         _grid(axis, view.size, model.cell)
         _frame(axis, corners, RIGHT, _written(said[name][1]))
+    figure.subplots_adjust(left=0.04, right=0.99, bottom=0.03, top=0.97, wspace=0.1, hspace=0.12)
     _mixed_up(axes[1, 1], *said["qwen2.5-vl"])
     _save(figure, folder / "one_box.png", 80)
 
@@ -77,7 +78,7 @@ def grids(folder: Path) -> None:
         "openai-tiles": 512,
         "llava-1.5": 14,
     }
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6))
     for axis, (name, side) in zip(axes.flat, chosen.items(), strict=True):
         model = family(name)
         size = model.full(SIZE)
@@ -91,6 +92,7 @@ def grids(folder: Path) -> None:
             f"glance {glance.size[0]} x {glance.size[1]}: {glance.tokens:,}",
         )
         _grid(axis, size, side)
+    figure.subplots_adjust(left=0.04, right=0.99, bottom=0.04, top=0.91, wspace=0.15, hspace=0.35)
     _save(figure, folder / "grids.png", 72)
 
 
