@@ -218,7 +218,7 @@ def test_the_table_of_families_is_the_arithmetic() -> None:
 def test_the_site_is_built_and_searched_without_a_network(tmp_path: Path) -> None:
     """Strict: a link that leads nowhere, a page that is in no menu, what loads from elsewhere ends it."""
     pytest.importorskip("mkdocs", reason="needs the extra: pip install 'agentic-vision[docs]'")
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for page in ("index.html", "reference/command_line.html", "model_card.html", "search/search_index.js"):
