@@ -50,6 +50,16 @@ def endpoint() -> Any:
         yield url
 
 
+@pytest.fixture(scope="module")
+def checkpoints(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What stands for the hub's checkpoints, by their names there; they know nothing, and say little."""
+    made = {hub: tmp_path_factory.mktemp("hub") / tiny for hub, tiny in INSTEAD.items()}
+    for hub, folder in made.items():
+        shutil.copytree(folders[INSTEAD[hub]], folder)
+        (folder / "agentic_vision.json").write_text('{"max_new_tokens": 16}')
+    return made
+
+
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: Any) -> Path:
     """Where the pages say that one is: in a copy of the repository. The checkpoint is loaded once."""
@@ -66,7 +76,7 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: Any) -> P
 def test_python_runs_and_prints_what_the_page_says(
     page: Path,
     endpoint: str,
-    folders: dict[str, Path],
+    checkpoints: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -74,7 +84,7 @@ def test_python_runs_and_prints_what_the_page_says(
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     scope: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page, "python"):
-        code = compile(at_hand(block, endpoint, folders), f"{name(page)}:{block.line}", "exec", dont_inherit=True)
+        code = compile(at_hand(block, endpoint, checkpoints), f"{name(page)}:{block.line}", "exec", dont_inherit=True)
         if block.compiled_only is not None:
             check_names(block)
             continue
@@ -84,11 +94,11 @@ def test_python_runs_and_prints_what_the_page_says(
             assert capsys.readouterr().out == block.printed
 
 
-def at_hand(block: Block, endpoint: str, folders: dict[str, Path]) -> str:
+def at_hand(block: Block, endpoint: str, checkpoints: dict[str, Path]) -> str:
     """The code, with the endpoint and the checkpoints of the tests."""
     code = block.code.replace("http://localhost:8000/v1", endpoint)
-    for hub, tiny in INSTEAD.items():
-        code = code.replace(hub, str(folders[tiny]))
+    for hub, folder in checkpoints.items():
+        code = code.replace(hub, str(folder))
     return code
 
 
