@@ -51,14 +51,16 @@ _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEA
 class VisionAgent:
     """An agent that glances, looks again only when it must, and answers.
 
-    `policy`: a `Policy`; the folder or hub name of local weights; a model's name, with `base_url` (and `api_key`) of
-    its OpenAI-compatible endpoint; or None for the checkpoint that we ship.
-    `tools`: names of installed tools and `@visual_tool` functions; None for zoom_crop, full_res and resize.
-    `glance`: the fraction of the full visual tokens at which an image is first shown, (0, 1].
-    `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) bound every question.
-    `checkpointer`: any LangGraph checkpointer, synchronous or not; `image_folder`: where images that are no files are
-    kept for it, once each, so that their threads can go on in another process. `graph` is the compiled LangGraph graph.
-    Raises `ConfigError` for options that cannot be.
+    - `policy`: a `Policy`; the folder or hub name of local weights; a model's name, with `base_url` (and `api_key`) of
+      its OpenAI-compatible endpoint; or None for the checkpoint that we ship.
+    - `tools`: names of installed tools and `@visual_tool` functions; None for zoom_crop, full_res and resize.
+    - `glance`: the fraction of the full visual tokens at which an image is first shown, (0, 1].
+    - `max_turns`, `max_visual_tokens` (the glance counts) and `deadline` (seconds) bound every question.
+    - `checkpointer`: any LangGraph checkpointer, synchronous or not; `image_folder`: where images that are no files are
+      kept for it, once each, so that their threads can go on in another process.
+    - `seed`: what is drawn by chance in every question that is given none of its own.
+
+    `graph` is the compiled LangGraph graph. Raises `ConfigError` for options that cannot be.
     """
 
     def __init__(

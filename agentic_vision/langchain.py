@@ -43,7 +43,8 @@ def agent_node(agent: VisionAgent) -> Callable[[dict[str, Any]], Awaitable[dict[
     """The agent as a node of a graph whose state has `messages`: it answers the last human message.
 
     It sees all images of the conversation. The message that it adds has the trajectory as JSON in
-    `response_metadata["trajectory"]`.
+    `response_metadata["trajectory"]`. The node raises `ConfigError` where nobody asks, and `ImageError` where there is
+    no image.
     """
 
     async def look(state: dict[str, Any]) -> dict[str, list[AnyMessage]]:

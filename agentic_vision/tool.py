@@ -52,7 +52,7 @@ class VisualTool:
 
     `schema` is the JSON schema of the arguments, `image` (which image to look at) left out; `arguments` is
     the pydantic model that validates them, `boxes` the names of those that are boxes. Calling the tool calls
-    the function.
+    the function. Raises `ConfigError` where the signature or the docstring cannot make a tool.
     """
 
     def __init__(

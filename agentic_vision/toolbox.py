@@ -65,7 +65,7 @@ def packages(points: Iterable[EntryPoint]) -> str:
 
 
 class Toolbox:
-    """The enabled tools, in the order given."""
+    """The enabled tools, in the order given. Raises `ConfigError` where two have the same name."""
 
     def __init__(self, tools: Iterable[VisualTool] = ()) -> None:
         self.tools: dict[str, VisualTool] = {}

@@ -56,14 +56,17 @@ class Box(BaseModel):
 
     @property
     def width(self) -> float:
+        """Source pixels from left to right."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """Source pixels from top to bottom."""
         return self.y1 - self.y0
 
     @property
     def area(self) -> float:
+        """Source pixels inside."""
         return self.width * self.height
 
     def contains(self, other: Box) -> bool:
@@ -154,7 +157,10 @@ class View(BaseModel):
         return self._with(box=window, size=self._turn((int(window.width), int(window.height))))
 
     def rotated(self, degrees: int) -> View:
-        """The same window turned clockwise by a multiple of 90 degrees, on top of any turn it has already."""
+        """The same window turned clockwise by a multiple of 90 degrees, on top of any turn it has already.
+
+        Raises `ToolError` for other angles.
+        """
         if degrees % 90:
             raise ToolError(f"an image cannot be turned by {degrees} degrees", hint="turn it by 90, 180 or 270")
         size = self.size[::-1] if degrees % 180 else self.size

@@ -1,24 +1,18 @@
-"""README's Python and the examples run as they stand, on the checkpoint that ships with the package."""
+"""The examples run as they stand, on the checkpoint that ships with the package."""
 
 from __future__ import annotations
 
-import re
 import runpy
-import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from typer.main import get_command
 
-from agentic_vision.cli import app
 from agentic_vision.policies.embedded import EmbeddedPolicy
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -38,28 +32,6 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: EmbeddedP
 def run(path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     runpy.run_path(str(path), run_name="__main__")
-
-
-def test_readmes_python_runs(at_home: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
-    assert (at_home / "trace.html").is_file()
-
-
-def test_readmes_commands_exist_with_their_options() -> None:
-    code = re.findall(r"```sh\n(.*?)```", README, re.DOTALL) + re.findall(r"`(agentic-vision [^`\n]+)`", README)
-    said = [shlex.split(line) for text in code for line in re.findall(r"agentic-vision ([^&\n]+)", text)]
-    assert {words[0] for words in said} >= {"ask", "tools", "data", "eval"}
-    for words in said:
-        command: Any = get_command(app)
-        while hasattr(command, "get_command"):  # a group of commands
-            name = words.pop(0)
-            command = command.get_command(None, name)
-            assert command is not None, name
-        options = {option for parameter in command.params for option in parameter.opts}
-        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
 
 
 def test_the_receipt_is_drawn_by_its_script(

@@ -28,11 +28,15 @@ data = typer.Typer(
 
 
 class SplitName(StrEnum):
+    """Which part of PocketVQA."""
+
     train = "train"
     heldout = "heldout"
 
 
 class RowFormat(StrEnum):
+    """How rows are written."""
+
     jsonl = "jsonl"
     parquet = "parquet"
 

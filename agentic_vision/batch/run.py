@@ -64,7 +64,10 @@ async def arun_batch(
     policy: str = "",
     watch: Watch | None = None,
 ) -> Tally:
-    """`run_batch`, for async callers. Cancelled, it ends the questions in flight, which have no line then."""
+    """`run_batch`, for async callers; raises as it does (`ConfigError`, `PolicyError`).
+
+    Cancelled, it ends the questions in flight, which have no line then.
+    """
     if concurrency < 1:
         raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
     given = Rows(rows, question)

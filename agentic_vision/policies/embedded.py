@@ -31,7 +31,7 @@ class EmbeddedPolicy(TransformersPolicy):
         max_batch: int = 16,
     ) -> Self:
         """Load the checkpoint, in float32. `device`, `temperature`, `max_batch`: as in
-        `TransformersPolicy.load`.
+        `TransformersPolicy.load`. Raises `ConfigError` where the extra `local` is not installed.
         """
         from .weights import load_weights
 

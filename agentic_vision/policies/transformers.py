@@ -49,7 +49,7 @@ class TransformersPolicy:
         family: Family | None = None,
         style: PromptStyle = PromptStyle.TEXT,
     ) -> None:
-        """As `load`, with weights that are loaded already."""
+        """As `load`, with weights that are loaded already. Raises `ConfigError` for settings that cannot be."""
         from .batcher import Batcher
         from .conversing import Conversing
         from .decoding import decoder_for

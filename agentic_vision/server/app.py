@@ -41,6 +41,7 @@ class Settings:
     none is everybody. `hosts`: the names under which it may be called; none is every name. `in_flight` questions at
     once, `queue` waiting. `deadline`: seconds a request, its upload and its waiting included. `max_bytes` of a request,
     and of what is fetched for it. `urls`: by which rules images are fetched from http(s) URLs; None is not at all.
+    Raises `ConfigError` for settings that cannot be.
     """
 
     model: str = "agentic-vision"

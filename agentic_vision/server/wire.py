@@ -23,16 +23,22 @@ class _Sent(BaseModel):
 
 
 class SentText(_Sent):
+    """Text in a message."""
+
     type: Literal["text"]
     text: str
 
 
 class SentImageUrl(_Sent):
+    """Where an image is: a `data:` URI, or an http(s) URL."""
+
     url: str
     detail: str | None = None
 
 
 class SentImage(_Sent):
+    """An image in a message."""
+
     type: Literal["image_url"]
     image_url: SentImageUrl
 
@@ -41,16 +47,22 @@ SentPart = Annotated[SentText | SentImage, Field(discriminator="type")]
 
 
 class SentFunction(_Sent):
+    """What a call of an earlier turn called, its arguments as JSON."""
+
     name: str
     arguments: str = "{}"
 
 
 class SentCall(_Sent):
+    """A call of an earlier turn."""
+
     id: str
     function: SentFunction
 
 
 class SentMessage(_Sent):
+    """A message of the conversation."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | tuple[SentPart, ...] | None = None
     tool_calls: tuple[SentCall, ...] | None = None
@@ -70,17 +82,23 @@ class SentMessage(_Sent):
 
 
 class SentToolFunction(_Sent):
+    """A tool's name, what it is for, and the JSON schema of its arguments."""
+
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = {}
 
 
 class SentTool(_Sent):
+    """A tool that the client offers."""
+
     type: Literal["function"]
     function: SentToolFunction
 
 
 class StreamOptions(_Sent):
+    """Whether a stream ends with the usage."""
+
     include_usage: bool = False
 
 
@@ -93,6 +111,8 @@ class AgentOptions(BaseModel):
 
 
 class ChatRequest(_Sent):
+    """A request for a chat completion; what else OpenAI's holds is left unread."""
+
     model: str = ""
     messages: tuple[SentMessage, ...] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool = False

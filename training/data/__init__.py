@@ -1,0 +1,1 @@
+"""Data for training: the benchmark, the difficulty filter, and what verl reads."""

@@ -1,0 +1,1 @@
+"""The recipes that `agentic-vision train` knows by name, and their rewards."""

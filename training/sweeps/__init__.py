@@ -1,0 +1,1 @@
+"""The sweeps that `agentic-vision sweep` knows by name."""

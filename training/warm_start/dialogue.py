@@ -60,6 +60,8 @@ class Branch:
 
 @dataclass
 class Tree:
+    """A picture's conversations: what they share, and how each goes on."""
+
     root: Branch
     branches: list[Branch]
 

@@ -25,7 +25,10 @@ class PrunedPolicy(TransformersPolicy):
     """
 
     def __init__(self, weights: Weights, method: str | Method, *, kept: float, **options: Any) -> None:
-        """As `of`, with weights that are loaded already. `options`: as for `TransformersPolicy`."""
+        """As `of`, with weights that are loaded already. `options`: as for `TransformersPolicy`.
+
+        Raises `ConfigError` for other models and for settings that cannot be.
+        """
         from ..weights import COORDINATES
 
         kind = weights.model.config.model_type

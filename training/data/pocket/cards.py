@@ -8,6 +8,7 @@ from .ink import Rect, Scene, Sheet, Split, corner_of, ink_for, paper, pick_numb
 
 
 def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
+    """A table with three to six cards, on `size` pixels (width, height)."""
     sheet = Sheet("cards", size, paper(rng), rng)
     width, height = size
     columns, rows = (3, 2) if width > height else (2, 3) if height > width else rng.choice(((3, 2), (2, 3)))

@@ -20,6 +20,7 @@ def _values(rng: random.Random, n: int, top: int, split: Split) -> list[int]:
 
 
 def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
+    """A bar chart on `size` pixels (width, height)."""
     background = paper(rng)
     sheet = Sheet("chart", size, background, rng)
     width, height = size

@@ -29,6 +29,7 @@ def _area(box: Rect) -> float:
 
 
 def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
+    """A floor plan on `size` pixels (width, height)."""
     background = paper(rng)
     sheet = Sheet("plan", size, background, rng)
     width, height = size

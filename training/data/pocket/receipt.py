@@ -24,6 +24,7 @@ def _prices(rng: random.Random, n: int, split: Split) -> list[int]:
 
 
 def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
+    """A receipt on a desk, on `size` pixels (width, height)."""
     desk = rng.randint(60, 170)
     sheet = Sheet("receipt", size, (desk, desk - rng.randint(0, 25), desk - rng.randint(10, 45)), rng)
     width, height = size
