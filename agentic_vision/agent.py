@@ -282,9 +282,16 @@ class VisionAgent:
         return config
 
     async def _snapshot(self, thread_id: str) -> Any:
+        """The thread's last checkpoint.
+
+        What a step wrote before the process ended, without a checkpoint yet, is not in it: when the question goes on,
+        LangGraph takes that step as done, and tells of it.
+        """
         if not self._stored:
             raise ConfigError("a thread_id needs somewhere to be stored: VisionAgent(checkpointer=...)")
-        return await self.graph.aget_state(self._config(thread_id))
+        snapshot = await self.graph.aget_state(self._config(thread_id))
+        # Of a checkpoint that is named, LangGraph gives what is in it, and nothing beside it.
+        return await self.graph.aget_state(snapshot.config) if snapshot.tasks else snapshot
 
 
 async def _result(events: AsyncGenerator[Event, None]) -> Result:

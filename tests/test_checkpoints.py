@@ -140,6 +140,44 @@ def test_a_question_that_broke_off_comes_before_the_next(path):
         agent.ask(Image.new("RGB", (1200, 900)), "Which colour?", thread_id="one")
 
 
+@pytest.mark.parametrize("step", [0, 1, 2, 3], ids=["glance", "call", "look", "answer"])
+def test_a_kill_between_a_step_and_its_checkpoint_loses_nothing(path, step):
+    """What a step wrote is stored before the checkpoint in which it counts."""
+
+    class Killed(RuntimeError):
+        pass
+
+    class Dying(InMemorySaver):
+        lives = step + 2  # the first two checkpoints are those of the question
+
+        async def aput(self, *arguments):
+            type(self).lives -= 1
+            if self.lives < 0:
+                raise Killed
+            return await super().aput(*arguments)
+
+    dying = Dying()
+    with pytest.raises(Killed):
+        VisionAgent(ScriptedPolicy([FULL, ANSWER]), checkpointer=dying).ask(path, "Which number?", thread_id="one")
+    Dying.lives = 100
+    policy = ScriptedPolicy([FULL, ANSWER, write(answer="red")])
+    agent = VisionAgent(policy, checkpointer=dying)
+    with pytest.raises(ConfigError, match="resume"):
+        agent.ask(path, "Which colour?", thread_id="one")
+    whole = VisionAgent(ScriptedPolicy([FULL, ANSWER])).ask(path, "Which number?")
+    assert lasting(agent.resume("one", path)) == lasting(whole)
+    assert agent.ask(None, "Which colour?", thread_id="one").answer
+    second = agent.resume("one")
+    assert [step.kind for step in second.trajectory.steps[:4]] == ["observation", "turn", "observation", "turn"]
+    assert second.trajectory.steps[3].answer == "417"
+
+
+def lasting(result):
+    """What does not differ from run to run."""
+    steps = [step.model_dump(mode="json", exclude={"seconds"}) for step in result.trajectory.steps]
+    return result.answer, result.stop_reason, steps
+
+
 def test_a_thread_that_is_not_there_is_said(path):
     agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver())
     with pytest.raises(ConfigError, match="no image"):
