@@ -144,7 +144,7 @@ def test_a_question_that_broke_off_comes_before_the_next(path):
 def test_a_kill_between_a_step_and_its_checkpoint_loses_nothing(path, step):
     """What a step wrote is stored before the checkpoint in which it counts."""
 
-    class Killed(RuntimeError):
+    class KilledError(RuntimeError):
         pass
 
     class Dying(InMemorySaver):
@@ -153,11 +153,11 @@ def test_a_kill_between_a_step_and_its_checkpoint_loses_nothing(path, step):
         async def aput(self, *arguments):
             type(self).lives -= 1
             if self.lives < 0:
-                raise Killed
+                raise KilledError
             return await super().aput(*arguments)
 
     dying = Dying()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         VisionAgent(ScriptedPolicy([FULL, ANSWER]), checkpointer=dying).ask(path, "Which number?", thread_id="one")
     Dying.lives = 100
     policy = ScriptedPolicy([FULL, ANSWER, write(answer="red")])
