@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -111,6 +112,32 @@ def test_a_trace_runs_nothing_with_its_policy_or_without(trace: Path, tmp_path: 
         assert not ran(dom)
         assert not re.findall(r"<(?:script|iframe|base|object|embed)\b", dom)
         assert "document.title='OWNED'" in html.unescape(dom)  # it is shown all the same
+
+
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """A report of training runs whose folders, figures and settings are named by a stranger."""
+    folders = [tmp_path / f"run {name}" for name in ("<script>$x$", "'onmouseover='alert(1)", "&<!--")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        hostile = {text: {text: text} for text in HOSTILE} | {"steps": 9, "seed": number, "description": HOSTILE[0]}
+        (folder / "recipe.json").write_text(json.dumps(hostile))
+        told = {name: 0.5 for text in HOSTILE for name in (text, f"part_{text}", f"val_{text}")} | {"reward": number}
+        lines = [json.dumps({"step": step, **told}) for step in (1, 2)] + [*HOSTILE[:2], '{"step": "<b>"}']
+        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return write_report(Report.of([*folders, tmp_path / HOSTILE[5][-20:]], wait=True), {}, tmp_path, again=5)
+
+
+@in_chromium
+def test_a_report_of_training_runs_nothing(curves: Path, tmp_path: Path) -> None:
+    assert guarded(curves.read_text(encoding="utf-8"))
+    for path in (curves, without_policy(curves)):
+        dom = opened(path, tmp_path / "profile")
+        assert not ran(dom)
+        assert not re.findall(r"<(?:script|iframe|base|object|embed)\b", dom)
+        assert dom.count('http-equiv="refresh"') == 1  # our own
+        assert "document.title='OWNED'" in html.unescape(dom)
+        assert "3 lines are broken" in dom
 
 
 @in_chromium

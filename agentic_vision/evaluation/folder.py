@@ -153,6 +153,11 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
             folder.close()
 
 
+def has_outcome(path: str | os.PathLike[str]) -> bool:
+    """Whether there is an outcome in a folder."""
+    return any(_outcome(line) is not None for line in _whole_lines(Path(path) / TRAJECTORIES))
+
+
 def by_strategy(path: str | os.PathLike[str]) -> dict[str, dict[str, Outcome]]:
     """The outcomes in a folder, by strategy and then by row, without their trajectories.
 

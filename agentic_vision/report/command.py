@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from .page import Report
 
 report = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -49,13 +52,13 @@ def page(
 
     def write() -> bool:
         found = Report.of(folders, target, wait=watch)
-        again = None if not watch or found.done else watching.RELOAD_SECONDS
-        path = write_report(found, rows, place, again=again)
-        if again is None:
+        done = not found.unfinished
+        path = write_report(found, rows, place, again=None if done or not watch else watching.RELOAD_SECONDS)
+        if done or not watch:
             _tell(found, path, as_json=as_json)
         elif not as_json:
-            typer.echo(f"{found.progress}. Written to {path}")
-        return again is None
+            typer.echo(f"{'; '.join(found.unfinished)}. Written to {path}")
+        return done
 
     if not watch:
         write()
@@ -66,8 +69,9 @@ def page(
         typer.echo("stopped watching", err=True)
 
 
-def _tell(found: Any, path: Path, *, as_json: bool) -> None:
-    evaluations, told = found.evaluations, {}
+def _tell(found: Report, path: Path, *, as_json: bool) -> None:
+    evaluations = found.evaluations
+    told: dict[str, Any] = {}
     if evaluations is not None:
         told = evaluations.summary.model_dump(mode="json") | {"planned": evaluations.planned.model_dump(mode="json")}
     runs = [
@@ -80,6 +84,6 @@ def _tell(found: Any, path: Path, *, as_json: bool) -> None:
         return
     from .evaluations import planned_text
 
-    for line in filter(None, (planned_text(evaluations.planned) if evaluations else "", found.progress)):
+    for line in [*([planned_text(evaluations.planned)] if evaluations else []), *found.unfinished]:
         typer.echo(line)
     typer.echo(f"Written to {path}")

@@ -43,11 +43,12 @@ class Planned(BaseModel):
 class Evaluations:
     """What was found in the folders of one or several evaluations; `folder` is the first of them.
 
-    `origins`: the folder of a strategy, and what it is called there. `compared`: the first folder against each other
-    one that has questions in common with it, by that one's name.
+    `name`: what the first is called. `origins`: the folder of a strategy, and what it is called there. `compared`: the
+    first folder against each other one that has questions in common with it, by that one's name.
     """
 
     folder: Path
+    name: str
     outcomes: Mapping[str, Mapping[str, Outcome]]
     origins: Mapping[str, tuple[Path, str]]
     summary: Summary
@@ -77,21 +78,13 @@ class Evaluations:
             if scores.visual_tokens_ratio and scores.accuracy is not None and not name.startswith(TOLD)
         ]
         compared = {names[other]: both for other in places[1:] if (both := _compared(places[0], other))}
-        return cls(places[0], found, origins, summary, _planned(points, target), points, compared)
+        return cls(places[0], names[places[0]], found, origins, summary, _planned(points, target), points, compared)
 
     def baseline(self, name: str) -> Mapping[str, Outcome] | None:
         """The outcomes of `full` beside a strategy, in its own folder; None for `full` itself, or without one."""
         folder, strategy = self.origins[name]
         beside = [other for other, origin in self.origins.items() if origin == (folder, "full")]
         return self.outcomes[beside[0]] if beside and strategy != "full" else None
-
-
-def is_evaluation(folder: Path) -> bool:
-    """Whether an evaluation was begun in `folder`, and has an outcome."""
-    try:
-        return bool(by_strategy(folder))
-    except ConfigError:
-        return False
 
 
 def is_done(folder: Path) -> bool:

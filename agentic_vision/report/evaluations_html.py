@@ -34,7 +34,7 @@ def evaluations_html(found: Evaluations, rows: Mapping[str, Row], out: Path) -> 
         + _table("strategy", FIGURES, (_strategy(name, scores) for name, scores in summary.strategies.items()))
         + f'<p class="plan">{escape(planned_text(found.planned))}</p>'
         + f'<div class="plots">{"".join(_plots(found))}</div>'
-        + "".join(_compared(name, both, found.folder) for name, both in found.compared.items())
+        + "".join(_compared(found.name, name, both) for name, both in found.compared.items())
         + "".join(_against(summary, baseline) for baseline in summary.against)
         + _disagreements(found, rows, out)
         + "</section>"
@@ -65,7 +65,7 @@ def _strategy(name: str, scores: Scores) -> list[str]:
     return [escape(name), *map(str, shares), *("-" if value is None else f"{value:.3g}" for value in numbers)]
 
 
-def _compared(name: str, both: Mapping[str, Compared], first: Path) -> str:
+def _compared(first: str, second: str, both: Mapping[str, Compared]) -> str:
     rows = [
         [
             escape(strategy),
@@ -80,7 +80,7 @@ def _compared(name: str, both: Mapping[str, Compared], first: Path) -> str:
     ]
     heads = ("questions", "accuracy, %", "difference, points", "p", "tokens, %", "calls, %")
     return (
-        f"<h3>{escape(first.name)} → {escape(name)}, question by question</h3>{_table('strategy', heads, rows)}"
+        f"<h3>{escape(first)} → {escape(second)}, question by question</h3>{_table('strategy', heads, rows)}"
         '<p class="note">Over the questions that both have scored, with 95 % intervals; p of McNemar\'s exact test, '
         "by Holm's adjustment. * more than noise.</p>"
     )

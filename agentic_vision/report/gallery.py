@@ -1,10 +1,10 @@
-"""Which trajectories are worth a look? Some of every kind: of each strategy, right and wrong, with and without calls."""
+"""Which trajectories are worth a look? Some of every kind: of each strategy, right or wrong, called or not."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..evaluation.folder import trajectories
 from ..evaluation.outcomes import Outcome
@@ -16,8 +16,12 @@ MOST = 120  # cards on a page
 
 @dataclass(frozen=True)
 class Card:
-    """An outcome to look at. `strategy`: its name on the page. `change`: gain or harm against `full`, else None."""
+    """An outcome to look at.
 
+    `strategy`: its name on the page, and `number`, from 1, its place there. `change`: gain or harm against `full`.
+    """
+
+    number: int
     strategy: str
     outcome: Outcome
     change: str | None
@@ -46,20 +50,20 @@ def chosen(found: Evaluations, most: int = MOST) -> tuple[list[Card], int]:
     again when the page is made again.
     """
     cards = [
-        Card(name, outcome, _change(outcome, found.baseline(name)))
-        for name, by_row in found.outcomes.items()
+        Card(number, name, outcome, _change(outcome, found.baseline(name)))
+        for number, (name, by_row) in enumerate(found.outcomes.items(), 1)
         for outcome in by_row.values()
     ]
     kinds: dict[tuple[str | None, ...], list[Card]] = {}
     for card in sorted(cards, key=_place):
         kinds.setdefault(card.kind, []).append(card)
-    turns = sorted((turn, _place(card), card) for cards in kinds.values() for turn, card in enumerate(cards))
-    drawn = [card for _, _, card in turns[:most]]
-    return _with_steps(sorted(drawn, key=lambda card: _place(card)[0]), found), len(cards)
+    turns = [(turn, card) for cards in kinds.values() for turn, card in enumerate(cards)]
+    drawn = [card for _, card in sorted(turns, key=lambda pair: (pair[0], _place(pair[1])))[:most]]
+    return _with_steps(sorted(drawn, key=_place), found), len(cards)
 
 
-def _place(card: Card) -> tuple[str, str]:
-    return hashlib.sha256(card.outcome.row.encode("utf-8", "replace")).hexdigest(), card.strategy
+def _place(card: Card) -> tuple[str, int]:
+    return hashlib.sha256(card.outcome.row.encode("utf-8", "replace")).hexdigest(), card.number
 
 
 def _change(outcome: Outcome, baseline: Mapping[str, Outcome] | None) -> str | None:
@@ -75,6 +79,4 @@ def _with_steps(cards: Sequence[Card], found: Evaluations) -> list[Card]:
         folder, strategy = found.origins[name]
         wanted = {(card.outcome.row, strategy) for card in cards if card.strategy == name}
         steps |= {(row, name): trajectory for (row, _), trajectory in trajectories(folder, wanted).items()}
-    return [
-        Card(card.strategy, card.outcome, card.change, steps.get((card.outcome.row, card.strategy))) for card in cards
-    ]
+    return [replace(card, trajectory=steps.get((card.outcome.row, card.strategy))) for card in cards]

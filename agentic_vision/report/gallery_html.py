@@ -32,12 +32,12 @@ def gallery_html(cards: Sequence[Card], total: int, rows: Mapping[str, Row]) -> 
     """The section of these cards, of `total`; nothing without any. `rows`: where the images are, by id."""
     if not cards:
         return ""
-    strategies = list(dict.fromkeys(card.strategy for card in cards))
-    fields = [_field("strategy", "Strategy", [(f"s{n}", name) for n, name in enumerate(strategies, 1)])]
+    strategies = sorted({(card.number, card.strategy) for card in cards})
+    fields = [_field("strategy", "Strategy", [(f"s{number}", name) for number, name in strategies])]
     for name, legend, choices in FILTERS:
         there = [(value, text) for value, text in choices if any(value in card.kind for card in cards)]
         fields.append(_field(name, legend, there))
-    shown = "".join(_card(card, n, strategies, rows, len(cards)) for n, card in enumerate(cards, 1))
+    shown = "".join(_card(card, n, rows, len(cards)) for n, card in enumerate(cards, 1))
     drawn = "all of them" if total == len(cards) else f"{len(cards):,} of {total:,}, drawn evenly from every kind"
     return (
         '<section id="gallery" aria-labelledby="gallery-head"><h2 id="gallery-head">Trajectories</h2>'
@@ -49,7 +49,7 @@ def gallery_html(cards: Sequence[Card], total: int, rows: Mapping[str, Row]) -> 
 
 def gallery_css(cards: Sequence[Card]) -> str:
     """The rules of the filters."""
-    names = [f"s{n}" for n in range(1, 1 + len({card.strategy for card in cards}))]
+    names = [f"s{number}" for number in sorted({card.number for card in cards})]
     names += [value for _, _, choices in FILTERS for value, _ in choices]
     rules = (f"#gallery:has(#only-{name}:checked) .card:not(.{name})" for name in names)
     return f"{', '.join(rules)} {{ display: none; }}\n"
@@ -67,9 +67,9 @@ def _field(name: str, legend: str, choices: Sequence[tuple[str, str]]) -> str:
     return f"<fieldset><legend>{legend}</legend>{every}{buttons}</fieldset>"
 
 
-def _card(card: Card, number: int, strategies: Sequence[str], rows: Mapping[str, Row], count: int) -> str:
-    outcome, place = card.outcome, 1 + strategies.index(card.strategy)
-    classes = ["card", f"s{place}", *(name for name in card.kind[1:] if name)]
+def _card(card: Card, number: int, rows: Mapping[str, Row], count: int) -> str:
+    outcome = card.outcome
+    classes = ["card", f"s{card.number}", *(name for name in card.kind[1:] if name)]
     answer = "no answer" if outcome.answer is None else outcome.answer
     verdict = {"right": "Right", "wrong": "Wrong"}.get(card.result or "", "No score")
     asked = (
@@ -84,7 +84,7 @@ def _card(card: Card, number: int, strategies: Sequence[str], rows: Mapping[str,
     drawing, steps = _looked(card, f"c{number}-", rows, count)
     return (
         f'<article class="{" ".join(classes)}" aria-labelledby="c{number}">{drawing}'
-        f'<p class="who"><i style="--mark:{mark(place)}"></i>{escape(card.strategy)}</p>'
+        f'<p class="who"><i style="--mark:{mark(card.number)}"></i>{escape(card.strategy)}</p>'
         f'<h3 id="c{number}" dir="auto">{escape(_short(outcome.question))}</h3>'
         f'<p class="verdict" dir="auto"><b>{verdict}:</b> {escape(_short(answer))}{asked}</p>'
         f'<p class="meta">{outcome.visual_tokens:,.0f}{share} visual tokens · {" · ".join(tags)}</p>{steps}</article>'
@@ -101,7 +101,8 @@ def _looked(card: Card, prefix: str, rows: Mapping[str, Row], count: int) -> tup
         sources = brief.open_sources(_images(brief, rows.get(card.outcome.row)))
         pictures = Pictures(brief, sources, PICTURE_BYTES // count, prefix, SIDE, tabbed=False)
         drawings = [
-            pictures.drawing_html(index, escape(Path(record.label).name)) for index, record in enumerate(brief.sources)
+            pictures.drawing_html(index, escape(_short(Path(record.label).name)))
+            for index, record in enumerate(brief.sources)
         ]
         steps = timeline_html(brief, pictures)
     except AgenticVisionError:

@@ -12,10 +12,11 @@ from pathlib import Path
 from string import Template
 
 from ..errors import ConfigError
+from ..evaluation.folder import has_outcome
 from ..page import style
 from ..rows import Row
 from ..whole_file import write_whole
-from .evaluations import Evaluations, apart, is_done, is_evaluation
+from .evaluations import Evaluations, apart, is_done
 from .evaluations_html import evaluations_html
 from .gallery import chosen
 from .gallery_html import gallery_css, gallery_html
@@ -44,7 +45,7 @@ class Report:
         `wait` for it.
         """
         names = apart(list(map(Path, folders)))
-        evaluated = [folder for folder in names if is_evaluation(folder)]
+        evaluated = [folder for folder in names if has_outcome(folder)]
         groups = [group for folder in names for group in groups_in(folder, names[folder])]
         empty = [folder for folder in names if folder not in evaluated and not groups_in(folder, "")]
         if empty and not wait:
@@ -55,22 +56,18 @@ class Report:
         return cls(names, Evaluations.of(evaluated, target) if evaluated else None, groups, empty)
 
     @property
-    def done(self) -> bool:
-        """Whether all that was begun has come to its end."""
-        runs = [run for group in self.groups for run in group.runs]
-        evaluated = {folder for folder, _ in self.evaluations.origins.values()} if self.evaluations else set()
-        return not self.empty and all(run.done for run in runs) and all(map(is_done, evaluated))
-
-    @property
-    def progress(self) -> str:
-        """How far the training runs are, in a line; empty without any."""
-        runs = [run for group in self.groups for run in group.runs]
-        told = []
-        for run in [run for run in runs if not run.done]:
+    def unfinished(self) -> list[str]:
+        """What has not come to its end, and how far it is: a line each."""
+        told = [f"{folder}: nothing yet" for folder in self.empty]
+        for run in (run for group in self.groups for run in group.runs if not run.done):
             left = f", about {span(run.left)} left" if run.left and run.lines else ""
-            told.append(f"{run.folder}: step {run.step:,} of {run.steps or 'unknown'}{left}")
-        done = len(runs) - len(told)
-        return "; ".join(told + ([f"{done} run{'' if done == 1 else 's'} done"] if done else []))
+            told.append(f"{run.folder}: step {run.step:,}{f' of {run.steps:,}' if run.steps else ''}{left}")
+        if self.evaluations:
+            origins, outcomes = self.evaluations.origins, self.evaluations.outcomes
+            for folder in dict.fromkeys(folder for folder, _ in origins.values()):
+                count = sum(len(outcomes[name]) for name, origin in origins.items() if origin[0] == folder)
+                told += [] if is_done(folder) else [f"{folder}: {count:,} answers so far"]
+        return told
 
 
 def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: float | None = None) -> Path:
@@ -94,10 +91,15 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: f
         style=style("page.css", "trace.css", "report/report.css", more=gallery_css(cards)),
         again=f'<meta http-equiv="refresh" content="{again:.0f}">' if again else "",
         title=escape(title if len(title) < 100 else f"{title[:99]}…"),
-        live='<p class="live">Live: this page renews itself.</p>' if again else "",
+        live=_live(report) if again else "",
         made=time.strftime("%Y-%m-%d %H:%M:%S"),
         sections="".join(sections),
     )
     path = out / NAME
     write_whole(path, html.encode("utf-8", "replace"))
     return path
+
+
+def _live(report: Report) -> str:
+    going = "".join(f"<li>{escape(line)}</li>" for line in report.unfinished)
+    return f'<div class="live"><p>Live: this page renews itself until all is done.</p><ul>{going}</ul></div>'

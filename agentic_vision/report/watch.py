@@ -9,7 +9,7 @@ from pathlib import Path
 from ..evaluation.folder import SUMMARY, TRAJECTORIES
 from .training_runs import METRICS, RECIPE
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 RELOAD_SECONDS = 5.0
 BUSY = 4  # times as long as writing took, there is a rest
 
