@@ -13,12 +13,14 @@ from typing import Any
 
 import psutil
 import pytest
+from html_page import Page
 
 pytest.importorskip("verl")
 
 from agentic_vision import VisionAgent
 from agentic_vision.messages import StopReason
 from agentic_vision.policies.embedded import EmbeddedPolicy
+from agentic_vision.report.page import Report, write_report
 from agentic_vision.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
@@ -69,6 +71,14 @@ class TestSmoke:
             assert line["part_call_ratio_penalty"] <= 0.1
             assert line["grad_norm"] > 0
         assert (whole / "curves.png").is_file()
+
+    def test_its_page_has_its_curves(self, whole: Path) -> None:
+        report = Report.of([whole])
+        assert report.unfinished == []
+        text = write_report(report, {}, whole).read_text()
+        assert Page(text).titles[:4] == ["Call ratio", "Accuracy", "Visual tokens / full resolution", "Reward"]
+        assert "4, done" in text
+        assert "broken" not in text
 
     def test_it_is_hardly_ever_idle(self, whole: Path) -> None:
         for line in RunFolder(whole).steps()[1:]:

@@ -100,7 +100,7 @@ def _key(lines: Sequence[Line], *, share: bool, better: int) -> str:
     items = []
     for line in lines:
         top = best(line.curve, better)
-        noted = f"{'best' if better > 0 else 'lowest'} {said(top[1], share=share)}, step {top[0]:g}" if top else ""
+        noted = f"{'best' if better > 0 else 'low'} {said(top[1], share=share)}, step {top[0]:g}" if top else ""
         swatch = (
             f'<svg viewBox="0 0 22 8" aria-hidden="true"><path class="curve" style="{line.style}" d="M1 4H21"/></svg>'
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from ..evaluation.compare import Change, Compared
 from ..evaluation.disagreements import FOLDER, MOST, disagreements, write_pages
@@ -42,14 +43,19 @@ def evaluations_html(found: Evaluations, rows: Mapping[str, Row], out: Path) -> 
 
 
 def _plots(found: Evaluations) -> Iterable[str]:
-    yield inline(draw_accuracy(found.summary), "accuracy")
+    yield _plotted(draw_accuracy(found.summary), "accuracy")
     scenes = draw_scenes(found.summary)
     if scenes is not None:
-        yield inline(scenes, "scenes")
+        yield _plotted(scenes, "scenes")
     if found.planned.law is not None:
         fitted = bare(found.points)
         others = [point for point in found.points if point not in fitted]
-        yield inline(draw_law(fitted, found.planned.law, others), "law")
+        yield _plotted(draw_law(fitted, found.planned.law, others), "law")
+
+
+def _plotted(figure: Any, name: str) -> str:
+    """A plot that scrolls by itself where there is too little room to read it."""
+    return f'<div class="plotted" role="region" aria-label="Plot: {name}" tabindex="0">{inline(figure, name)}</div>'
 
 
 def _strategy(name: str, scores: Scores) -> list[str]:

@@ -74,9 +74,13 @@ def _change(outcome: Outcome, baseline: Mapping[str, Outcome] | None) -> str | N
 
 
 def _with_steps(cards: Sequence[Card], found: Evaluations) -> list[Card]:
-    steps: dict[tuple[str, str], Trajectory] = {}
-    for name in dict.fromkeys(card.strategy for card in cards):
-        folder, strategy = found.origins[name]
-        wanted = {(card.outcome.row, strategy) for card in cards if card.strategy == name}
-        steps |= {(row, name): trajectory for (row, _), trajectory in trajectories(folder, wanted).items()}
-    return [replace(card, trajectory=steps.get((card.outcome.row, card.strategy))) for card in cards]
+    places = [found.origins[card.strategy] for card in cards]
+    wanted = [(card.outcome.row, strategy) for card, (_, strategy) in zip(cards, places, strict=True)]
+    steps = {  # every folder is read once
+        folder: trajectories(folder, {key for key, place in zip(wanted, places, strict=True) if place[0] == folder})
+        for folder in {folder for folder, _ in places}
+    }
+    return [
+        replace(card, trajectory=steps[folder].get(key))
+        for card, key, (folder, _) in zip(cards, wanted, places, strict=True)
+    ]

@@ -24,6 +24,7 @@ from .training_html import span, training_html
 from .training_runs import Group, groups_in
 
 NAME = "report.html"
+SECTIONS = {"training": "Training", "evaluation": "Evaluation", "gallery": "Trajectories"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: f
         again=f'<meta http-equiv="refresh" content="{again:.0f}">' if again else "",
         title=escape(title if len(title) < 100 else f"{title[:99]}…"),
         live=_live(report) if again else "",
+        places=_places("".join(sections)),
         made=time.strftime("%Y-%m-%d %H:%M:%S"),
         sections="".join(sections),
     )
@@ -103,3 +105,10 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: f
 def _live(report: Report) -> str:
     going = "".join(f"<li>{escape(line)}</li>" for line in report.unfinished)
     return f'<div class="live"><p>Live: this page renews itself until all is done.</p><ul>{going}</ul></div>'
+
+
+def _places(html: str) -> str:
+    """Links to the sections, where there are several."""
+    there = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in html]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title in there)
+    return f'<nav aria-label="Sections">{links}</nav>' if len(there) > 1 else ""
