@@ -47,13 +47,14 @@ class Report:
         """
         names = apart(list(map(Path, folders)))
         evaluated = [folder for folder in names if has_outcome(folder)]
-        groups = [group for folder in names for group in groups_in(folder, names[folder])]
-        empty = [folder for folder in names if folder not in evaluated and not groups_in(folder, "")]
+        trained = {folder: groups_in(folder, name) for folder, name in names.items()}
+        empty = [folder for folder in names if folder not in evaluated and not trained[folder]]
         if empty and not wait:
             raise ConfigError(
                 f"{empty[0]} holds neither an evaluation nor a training run: give the --out of `agentic-vision eval` "
                 "or of `agentic-vision train`"
             )
+        groups = [group for found in trained.values() for group in found]
         return cls(names, Evaluations.of(evaluated, target) if evaluated else None, groups, empty)
 
     @property

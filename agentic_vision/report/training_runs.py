@@ -103,14 +103,10 @@ def groups_in(folder: Path, name: str) -> list[Group]:
     """
     if is_run(folder):
         return [Group(name, runs_in(folder))]
-    found = {path: [TrainingRun.of(below) for below in _subfolders(path) if is_run(below)] for path in [folder]}
-    found |= {
-        path: [TrainingRun.of(below) for below in _subfolders(path) if is_run(below)]
-        for path in _subfolders(folder)
-        if not is_run(path)
-    }
+    places = [folder, *(path for path in _subfolders(folder) if not is_run(path))]
     groups = []
-    for path, runs in found.items():
+    for path in places:
+        runs = [TrainingRun.of(below) for below in _subfolders(path) if is_run(below)]
         called = name if path is folder else path.name
         if len({frozenset(_but_seed(run)) for run in runs}) == 1:
             groups.append(Group(called, runs))

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..evaluation.folder import SUMMARY, TRAJECTORIES
 from .training_runs import METRICS, RECIPE
 
+WATCHED = (TRAJECTORIES, SUMMARY, METRICS, RECIPE)
 POLL_SECONDS = 0.5
 RELOAD_SECONDS = 5.0
 BUSY = 4  # times as long as writing took, there is a rest
@@ -30,8 +31,10 @@ def _state(folders: Iterable[Path]) -> list[tuple[Path, int, int]]:
     """The files that a report is made of, with their sizes and when they were written."""
     found = []
     for folder in folders:
-        for name in (TRAJECTORIES, SUMMARY, METRICS, RECIPE):
-            for path in sorted({path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{name}")}):
+        # What is begun has its files at the top, and perhaps very many images below.
+        depths = ("",) if any((folder / name).exists() for name in WATCHED) else ("*/", "*/*/")
+        for name in WATCHED:
+            for path in sorted(path for depth in depths for path in folder.glob(f"{depth}{name}")):
                 try:
                     known = path.stat()
                 except OSError:  # it was just replaced or put away
