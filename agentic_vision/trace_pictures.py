@@ -25,18 +25,35 @@ SMALL_SIDE = 200  # CSS pixels: views are enlarged by whole numbers until the la
 class Pictures:
     """The pictures of one trajectory. Without `sources` there are none: what is left says where they would be.
 
-    `most`: bytes for all of them together, before base64; `prefix`: what the ids of the page begin with.
+    `most`: bytes for all of them together, before base64; `prefix`: what the ids of the page begin with; `side`:
+    pixels of a picture's larger side, at most; `tabbed`: whether the tabulator key stops at every window.
     """
 
     trajectory: Trajectory
     sources: Sequence[Source] | None
     most: int
     prefix: str = ""
+    side: int = EMBEDDED_SIDE
+    tabbed: bool = True
 
     def sources_html(self) -> str:
         """Every picture as the user gave it, with the window of every view drawn and numbered."""
         count = len(self.trajectory.sources)
         return f'<div class="sources" style="--pictures:{count}">{"".join(map(self._source, range(count)))}</div>'
+
+    def drawing_html(self, index: int, title: str) -> str:
+        """Source `index` with its numbered windows, where there are sources. `title`, its name, is HTML."""
+        width, height = self.trajectory.sources[index].size
+        whole = View.whole((width, height), source=index)
+        # The image is a symbol, so that the small maps beside the views show it without a second copy.
+        symbol = f"{self.prefix}source{index}"
+        return (
+            f'<svg viewBox="0 0 {width} {height}" role="group" aria-label="{title}, with what the model was shown">'
+            f'<symbol id="{symbol}" viewBox="0 0 {width} {height}">'
+            f'<image width="{width}" height="{height}" preserveAspectRatio="none" href="{self._uri(whole)}"'
+            f'{_pixelated(width, SHOWN_SIDE)}/></symbol><use href="#{symbol}" width="{width}" '
+            f'height="{height}" role="img" aria-label="{title}"/>{"".join(self._windows(index))}</svg>'
+        )
 
     def view_html(self, view: View, number: int) -> str:
         """The pixels that the model saw, and a small map of where on the picture they are from."""
@@ -77,16 +94,8 @@ class Pictures:
         size = f"{width:,} &times; {height:,} pixels."
         if self.sources is None:
             return f'<div class="source">{heading}<p class="note">{size}</p></div>'
-        whole = View.whole(record.size, source=index)
-        # The image is a symbol, so that the small maps beside the views show it without a second copy.
-        symbol = f"{self.prefix}source{index}"
         return (
-            f'<div class="source">{heading}<svg viewBox="0 0 {width} {height}" role="group" '
-            f'aria-label="{title}, with what the model was shown">'
-            f'<symbol id="{symbol}" viewBox="0 0 {width} {height}">'
-            f'<image width="{width}" height="{height}" preserveAspectRatio="none" href="{self._uri(whole)}"'
-            f'{_pixelated(width, SHOWN_SIDE)}/></symbol><use href="#{symbol}" width="{width}" '
-            f'height="{height}" role="img" aria-label="{title}"/>{"".join(self._windows(index))}</svg>'
+            f'<div class="source">{heading}{self.drawing_html(index, title)}'
             f'<p class="note">{size} The numbered windows are what the model was shown.</p></div>'
         )
 
@@ -106,9 +115,10 @@ class Pictures:
             origin = escape(step.call.name) if step.call else "glance"
             title = f"View {number}: {origin}, {_place(view)}, {step.visual_tokens:,} visual tokens"
             kind = ' class="whole"' if view.is_whole else ""
+            stop = "" if self.tabbed else ' tabindex="-1"'
             link = f'id="{self.prefix}box{number}" href="#{self.prefix}view{number}"'
             yield (
-                f'<a {link} style="--mark:{mark(number)}"{kind}>'
+                f'<a {link}{stop} style="--mark:{mark(number)}"{kind}>'
                 f"<title>{title}</title>{_rect(view.box, 'halo')}{_rect(view.box, 'window')}"
                 f'<g class="badge" transform="translate({x0 + 1.12 * shift * side:g} {y0:g}) scale({side:g})">'
                 f'<rect width="1" height="1" rx=".15"/><text x=".5" y=".75">{number}</text></g></a>'
@@ -122,7 +132,7 @@ class Pictures:
     def _uri(self, view: View) -> str:
         """The pixels of a view, at most `EMBEDDED_SIDE` a side and within its share of the bytes."""
         assert self.sources is not None
-        scale = min(1.0, EMBEDDED_SIDE / max(view.size))
+        scale = min(1.0, self.side / max(view.size))
         size = (max(1, round(view.size[0] * scale)), max(1, round(view.size[1] * scale)))
         shares = len(self.trajectory.views) + len(self.sources)
         return picture_uri(view.resized(size).render(self.sources[view.source]), self.most // shares)

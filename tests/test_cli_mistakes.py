@@ -37,6 +37,7 @@ MISTAKES = {
     "eval {file} --out {file}": "is a file: see agentic-vision eval --help",
     "eval {file} --out {folder}/out --base-url http://x/v1": "name its model, --policy MODEL",
     "eval --compare nowhere nowhere": "give the --out of `agentic-vision eval`",
+    "report {folder}": "holds neither an evaluation nor a training run",
     "report nowhere": "give the --out of `agentic-vision eval`",
     "judge --scoring nothing": "choose from exact",
     "data nothing": "No such command 'nothing'",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from evaluations import honest, policy, ten_rows
+from html_page import Page
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -16,10 +16,11 @@ from agentic_vision.errors import ConfigError, PolicyError
 from agentic_vision.evaluation import evaluate
 from agentic_vision.evaluation.compare import compare
 from agentic_vision.evaluation.plots import plot_accuracy, plot_scenes
-from agentic_vision.evaluation.report import Report, planned_text, write_report
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Conversation
 from agentic_vision.protocol import write
+from agentic_vision.report.evaluations import Evaluations, planned_text
+from agentic_vision.report.page import Report, write_report
 from agentic_vision.rows import Row
 
 pytest.importorskip("matplotlib")
@@ -84,26 +85,6 @@ def test_the_plots_show_every_strategy_and_the_scenes(rows: list[Row], tmp_path:
         plot_accuracy(summary, tmp_path / "nowhere" / "accuracy.png")
 
 
-class Page(HTMLParser):
-    """The links and pictures of a page, and whether its tags are closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.pictures = 0
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.links += [given["href"]] if tag == "a" and given["href"] else []
-        self.pictures += tag == "img"
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_has_the_figures_the_plots_and_the_worst_disagreements(rows: list[Row], tmp_path: Path) -> None:
     hostile = rows[1].model_copy(update={"id": "<b>&1</b>", "question": rows[1].question})
     asked = [hostile, *rows[:40]]
@@ -111,29 +92,34 @@ def test_the_page_has_the_figures_the_plots_and_the_worst_disagreements(rows: li
     report = Report.of([tmp_path / "out"])
     path = write_report(report, {row.id: row for row in asked}, tmp_path / "out")
     text = path.read_text()
-    page = Page()
-    page.feed(text)
+    page = Page(text)
     assert page.open == []
-    assert page.pictures == 3
-    assert "<b>" not in text
-    assert len(page.links) == 5  # every tenth row, and the hostile one, is one where it guesses
-    assert all((path.parent / link).is_file() for link in page.links)
+    assert page.plots == ["accuracy", "scenes", "law"]
+    assert "<b>&1" not in text
+    assert (
+        len([link for link in page.links if not link.startswith("#")]) == 5
+    )  # every tenth row, and the hostile one, is one where it guesses
+    assert all((path.parent / link).is_file() for link in page.links if not link.startswith("#"))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    assert len(page.all_ids) == len(page.ids)
     assert "Worse than full: 5" in text
-    assert report.planned.law is not None
-    assert report.planned.cheapest is not None
-    assert report.planned.cheapest.name == "full"
+    assert report.evaluations is not None
+    planned = report.evaluations.planned
+    assert planned.law is not None
+    assert planned.cheapest is not None
+    assert planned.cheapest.name == "full"
 
 
 def test_the_plan_names_the_cheapest_setting_for_a_target(rows: list[Row], tmp_path: Path) -> None:
     evaluate(rows[:20], policy(), ["glance", "full", "agent"], tmp_path / "a")
     evaluate(rows[:20], ScriptedPolicy(careless, family="pocket"), ["agent"], tmp_path / "b")
-    report = Report.of([tmp_path / "a", tmp_path / "b"], target=0.9)
+    report = Evaluations.of([tmp_path / "a", tmp_path / "b"], target=0.9)
     assert set(report.summary.strategies) == {"glance", "full", "agent", "agent (b)"}
     assert report.planned.cheapest is not None
     assert report.planned.cheapest.name == "agent"
     assert "90.0 % accuracy: agent, for" in planned_text(report.planned)
     assert "would tell what others cost" in planned_text(report.planned)
-    assert "No setting that was measured reaches 100.0 %" not in planned_text(Report.of([tmp_path / "a"]).planned)
+    assert "No setting that was measured reaches 100.0 %" not in planned_text(Evaluations.of([tmp_path / "a"]).planned)
 
 
 def test_the_commands_evaluate_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from PIL import Image
 from agentic_vision import VisionAgent
 from agentic_vision.evaluation import evaluate
 from agentic_vision.evaluation.folder import by_strategy
-from agentic_vision.evaluation.report import Report, write_report
 from agentic_vision.messages import Trajectory
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Conversation, PromptStyle
 from agentic_vision.protocol import write
+from agentic_vision.report.page import Report, write_report
 from agentic_vision.rows import Row
 from agentic_vision.trace import trace_html
 
@@ -113,6 +114,32 @@ def test_a_trace_runs_nothing_with_its_policy_or_without(trace: Path, tmp_path: 
         assert "document.title='OWNED'" in html.unescape(dom)  # it is shown all the same
 
 
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """A report of training runs whose folders, figures and settings are named by a stranger."""
+    folders = [tmp_path / f"run {name}" for name in ("<script>$x$", "'onmouseover='alert(1)", "&<!--")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        hostile = {text: {text: text} for text in HOSTILE} | {"steps": 9, "seed": number, "description": HOSTILE[0]}
+        (folder / "recipe.json").write_text(json.dumps(hostile))
+        told = {name: 0.5 for text in HOSTILE for name in (text, f"part_{text}", f"val_{text}")} | {"reward": number}
+        lines = [json.dumps({"step": step, **told}) for step in (1, 2)] + [*HOSTILE[:2], '{"step": "<b>"}']
+        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return write_report(Report.of([*folders, tmp_path / HOSTILE[5][-20:]], wait=True), {}, tmp_path, again=5)
+
+
+@in_chromium
+def test_a_report_of_training_runs_nothing(curves: Path, tmp_path: Path) -> None:
+    assert guarded(curves.read_text(encoding="utf-8"))
+    for path in (curves, without_policy(curves)):
+        dom = opened(path, tmp_path / "profile")
+        assert not ran(dom)
+        assert not re.findall(r"<(?:script|iframe|base|object|embed)\b", dom)
+        assert dom.count('http-equiv="refresh"') == 1  # our own
+        assert "document.title='OWNED'" in html.unescape(dom)
+        assert "3 lines are broken" in dom
+
+
 @in_chromium
 def test_a_report_runs_nothing_nor_do_its_pages(report: Path, tmp_path: Path) -> None:
     pages = sorted((report.parent / "disagreements").glob("*.html"))
@@ -138,7 +165,7 @@ def test_rows_whose_names_look_alike_have_pages_of_their_own(tmp_path: Path) -> 
     evaluate([row.model_copy(update={"answer": "1"}) for row in rows], policy, ["full", "agent"], tmp_path / "out")
     # The last row's image is not known any more: its page is left out, and the others keep theirs.
     path = write_report(Report.of([tmp_path / "out"]), {row.id: row for row in rows[:2]}, tmp_path / "out")
-    links = re.findall(r'<a href="([^"]*)">([^<]*)</a></td><td>([^<]*)', path.read_text(encoding="utf-8"))
+    links = re.findall(r'<a href="([^"]*)">([^<]*)</a></th><td>([^<]*)', path.read_text(encoding="utf-8"))
     assert [(name, question) for _, name, question in links] == [(row.id, row.question) for row in rows[:2]]
     for page, _, question in links:
         assert f"<title>{question}</title>" in (path.parent / page).read_text(encoding="utf-8")

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.report.metrics import smoothed
+from agentic_vision.report.training_runs import runs_in
 from agentic_vision.training import recipe as recipes
-from agentic_vision.training.curves import draw_curves, runs_in, smoothed
-from agentic_vision.training.run_folder import RunFolder, read_metrics, step_figures
+from agentic_vision.training.curves import draw_curves
+from agentic_vision.training.run_folder import RunFolder, step_figures
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_it_goes_on_from_the_last_checkpoint(run: RunFolder) -> None:
     checkpointed(run, 3)
     assert [line["step"] for line in run.rewind()] == [1, 2, 3]
     run.add(4, {"reward": 0.4})
-    assert [line["step"] for line in read_metrics(run.metrics)] == [1, 2, 3, 4]
+    assert [line["step"] for line in run.steps()] == [1, 2, 3, 4]
 
 
 def test_without_a_checkpoint_it_starts_over(run: RunFolder) -> None:

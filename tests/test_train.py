@@ -13,13 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
+from html_page import Page
 
 pytest.importorskip("verl")
 
 from agentic_vision import VisionAgent
 from agentic_vision.messages import StopReason
 from agentic_vision.policies.embedded import EmbeddedPolicy
-from agentic_vision.training.run_folder import read_metrics
+from agentic_vision.report.page import Report, write_report
+from agentic_vision.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 600.0  # seconds: most of them go to starting Ray on a busy machine
@@ -61,7 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestSmoke:
     def test_it_says_what_happened(self, whole: Path) -> None:
-        lines = read_metrics(whole / "metrics.jsonl")
+        lines = RunFolder(whole).steps()
         assert [line["step"] for line in lines] == [1, 2, 3, 4]
         for line in lines:
             assert {"reward", "accuracy", "call_ratio", "call_ratio_fine", "call_ratio_coarse"} <= line.keys()
@@ -70,8 +72,16 @@ class TestSmoke:
             assert line["grad_norm"] > 0
         assert (whole / "curves.png").is_file()
 
+    def test_its_page_has_its_curves(self, whole: Path) -> None:
+        report = Report.of([whole])
+        assert report.unfinished == []
+        text = write_report(report, {}, whole).read_text()
+        assert Page(text).titles[:4] == ["Call ratio", "Accuracy", "Visual tokens / full resolution", "Reward"]
+        assert "4, done" in text
+        assert "broken" not in text
+
     def test_it_is_hardly_ever_idle(self, whole: Path) -> None:
-        for line in read_metrics(whole / "metrics.jsonl")[1:]:
+        for line in RunFolder(whole).steps()[1:]:
             phases = ("rollout", "log_prob", "advantage", "update", "weights", "checkpoint")
             busy = sum(line.get(f"seconds_{phase}", 0) for phase in phases)
             assert busy / line["seconds"] > 0.85
@@ -93,7 +103,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole: Path, tmp_path: Path
     out = tmp_path / "run"
     process = train(out, "pocket_smoke", "steps=4", "save_every=1")
     deadline = time.monotonic() + PATIENCE
-    while len(read_metrics(out / "metrics.jsonl")) < 2:
+    while len(RunFolder(out).steps()) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -105,7 +115,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole: Path, tmp_path: Path
     assert not alive  # nothing trains on behind one's back
     told = ended(train(out, "pocket_smoke", "steps=4", "save_every=1"))
     assert told["steps"] == 4
-    here, there = (read_metrics(folder / "metrics.jsonl") for folder in (out, whole))
+    here, there = (RunFolder(folder).steps() for folder in (out, whole))
     assert [line["step"] for line in here] == [1, 2, 3, 4]
     # The same questions at every step, before the kill and after it.
     assert [line["prompt_tokens"] for line in here] == [line["prompt_tokens"] for line in there]
@@ -122,7 +132,7 @@ def test_a_tool_and_a_reward_of_ones_own(tmp_path: Path) -> None:
         "save_every=1",
     ]
     ended(train(tmp_path / "run", "pocket_smoke", *changes))
-    for line in read_metrics(tmp_path / "run" / "metrics.jsonl"):
+    for line in RunFolder(tmp_path / "run").steps():
         assert 0 < line["no_verdict"] < 1  # they have no advantage, and training goes on
         assert line["part_moody"] == 0.5
         assert line["no_verdict"] == pytest.approx(1 - line["call_ratio"])

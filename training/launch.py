@@ -23,10 +23,11 @@ import yaml
 
 from agentic_vision.errors import AgenticVisionError, ConfigError
 from agentic_vision.policies.trained_for import TrainedFor
+from agentic_vision.report.metrics import Figures
 
 from .curves import draw_curves
 from .recipe import Recipe
-from .run_folder import Figures, RunFolder, step_figures
+from .run_folder import RunFolder, step_figures
 
 POLL_SECONDS = 0.25
 ENDING_SECONDS = 30.0  # what an interrupted trainer has to end its Ray cluster

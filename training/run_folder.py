@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.report.metrics import Figures, read_metrics
 
 from .recipe import Recipe
 
@@ -40,8 +41,6 @@ NAMES = {
     "actor/perf/cpu_memory_used_gb": "machine_gib",
 }
 """verl's name of a figure -> ours."""
-
-Figures = dict[str, float]
 
 
 def step_figures(data: Mapping[str, Any]) -> Figures:
@@ -116,8 +115,8 @@ class RunFolder:
         return kept
 
     def steps(self) -> list[Figures]:
-        """The lines of `metrics.jsonl`; one that a kill cut short is left out."""
-        return read_metrics(self.metrics)
+        """The lines of `metrics.jsonl`; one that is broken, or that a kill cut short, is left out."""
+        return read_metrics(self.metrics)[0]
 
     def add(self, step: int, figures: Figures) -> None:
         """Appends the line of a step."""
@@ -129,14 +128,6 @@ class RunFolder:
         """A new file for verl's own log of figures: verl empties the one that it is given."""
         number = 1 + len(list(self.path.glob("verl-*.jsonl")))
         return self.path / f"verl-{number}.jsonl"
-
-
-def read_metrics(path: Path) -> list[Figures]:
-    """The lines of a `metrics.jsonl`; none where there is no such file."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines[:-1] if line.strip()]
 
 
 def write(path: Path, text: str) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.report.metrics import Figures
 
 from . import recipe as recipes
 from .curves import draw_curves
 from .launch import launch
 from .plans import read_plan
 from .recipe import Recipe
-from .run_folder import Figures
 
 SWEEPS = Path(__file__).parent / "sweeps"
 

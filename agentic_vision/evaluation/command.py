@@ -1,4 +1,4 @@
-"""`agentic-vision eval`, `agentic-vision report` and `agentic-vision judge`."""
+"""`agentic-vision eval` and `agentic-vision judge`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..rows import Fault
 
 evaluate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-report = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 judge = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -132,36 +131,6 @@ def run(
     except ConfigError as error:  # the figures are there: a missing plot is a pity, not a failure
         complain(f"warning: {error}")
     raise typer.Exit(NO_ANSWER if summary.in_trouble else DONE)
-
-
-@report.command(no_args_is_help=True)
-def page(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of `agentic-vision eval`.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DATA", help="The rows, for pages of the questions that were broken and mended."),
-    ] = None,
-    target: Annotated[
-        float | None, typer.Option(min=0, max=1, show_default="that of full", help="The accuracy to plan for.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write DIR/report.html: the figures, the plots, what a target accuracy costs, the worst disagreements.
-
-    Example: agentic-vision report results --data rows.jsonl --target 0.9
-    """
-    from ..loading import load_rows
-    from .report import Report, planned_text, write_report
-
-    found = Report.of(folders, target)
-    out = folders[0]
-    rows = load_rows(data, out / IMAGES, faults=[]) if data else []
-    path = write_report(found, {row.id: row for row in rows}, out)
-    if as_json:
-        summary = found.summary.model_dump(mode="json")
-        _print_json({**summary, "planned": found.planned.model_dump(mode="json"), "page": str(path)})
-    else:
-        typer.echo(f"{planned_text(found.planned)}\nWritten to {path}")
 
 
 @judge.command()

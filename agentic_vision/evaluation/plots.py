@@ -5,7 +5,9 @@ Needs the extra `eval` (matplotlib), which nothing else does.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,14 +39,20 @@ MARKS = {
 }
 OTHERS = (("#862e9c", "X"), ("#087f5b", "d"), ("#a61e4d", "p"), ("#364fc7", "H"))
 LONGEST_NAME = 48  # characters on a plot
-INK, SOFT = "#1d2129", "#8a93a3"
+INK, SOFT, GRID, STAIRS = "#1d2129", "#8a93a3", "#e6e8ec", "#c9ced6"
+ON_A_PAGE = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", STAIRS: "var(--line)"}
 
 
 def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
-    """Write a PNG with a panel for all, coarse and fine questions: accuracy against visual tokens.
+    """Write a PNG of `draw_accuracy`. Raises `ConfigError` where matplotlib is missing or `path` cannot be written."""
+    return saved(draw_accuracy(summary), path)
+
+
+def draw_accuracy(summary: Summary) -> Any:
+    """A figure with a panel for all, coarse and fine questions: accuracy against visual tokens.
 
     Bars are 95 % intervals; a line joins the shares of one strategy (`resize:0.25`, `resize:0.5`), and the grey stairs
-    are the Pareto front. Raises `ConfigError` where matplotlib is not installed or `path` cannot be written.
+    are the Pareto front. Raises `ConfigError` where matplotlib is not installed.
     """
     panels = [
         panel
@@ -69,13 +77,19 @@ def plot_accuracy(summary: Summary, path: str | os.PathLike[str]) -> Path:
         frameon=False,
         labelcolor=INK,
     )
-    return saved(figure, path)
+    return figure
 
 
 def plot_scenes(summary: Summary, path: str | os.PathLike[str]) -> Path | None:
-    """Write a PNG with a bar a scene: how often `agent` (else the first strategy with calls) called a tool in it.
+    """Write a PNG of `draw_scenes`; None, and no file, where it has nothing. Raises as `plot_accuracy` does."""
+    figure = draw_scenes(summary)
+    return None if figure is None else saved(figure, path)
 
-    None, and no file, where the rows have no scenes or nothing was called. Raises as `plot_accuracy` does.
+
+def draw_scenes(summary: Summary) -> Any | None:
+    """A figure with a bar a scene: how often `agent` (else the first strategy with calls) called a tool in it.
+
+    None where the rows have no scenes or nothing was called. Raises as `draw_accuracy` does.
     """
     calling = [name for name, scores in summary.strategies.items() if scores.call_ratio and scores.scenes]
     if not calling:
@@ -96,13 +110,13 @@ def plot_scenes(summary: Summary, path: str | os.PathLike[str]) -> Path | None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.set_title(f"{_shown(name)}: questions with a call, by scene", loc="left", fontsize=10.5, color=INK)
     _frame(axes)
-    return saved(figure, path)
+    return figure
 
 
-def plot_law(points: Sequence[Point], law: Law, others: Sequence[Point], path: str | os.PathLike[str]) -> Path:
-    """Write a PNG: the points that a law was fitted to, its curve, and other settings to compare with.
+def draw_law(points: Sequence[Point], law: Law, others: Sequence[Point]) -> Any:
+    """A figure: the points that a law was fitted to, its curve, and other settings to compare with.
 
-    Raises as `plot_accuracy` does.
+    Raises as `draw_accuracy` does.
     """
     figure = blank(6.4, 4.2)
     axes = figure.add_subplot()
@@ -116,12 +130,19 @@ def plot_law(points: Sequence[Point], law: Law, others: Sequence[Point], path: s
         best = front((point.tokens, point.accuracy) for point in [*points, *others])
         for point in found if found is points else [p for p in found if (p.tokens, p.accuracy) in best]:
             axes.annotate(
-                _shown(point.name), (point.tokens, point.accuracy), (6, -10), textcoords="offset points", fontsize=8
+                _shown(point.name),
+                (point.tokens, point.accuracy),
+                (6, -10),
+                textcoords="offset points",
+                fontsize=8,
+                color=INK,
             )
     axes.set(xlim=(0, 1.06), ylim=(-0.04, 1.06), xlabel="visual tokens / full resolution", ylabel="accuracy")
     axes.legend(frameon=False, loc="lower right", labelcolor=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
     _frame(axes)
-    return saved(figure, path)
+    return figure
 
 
 def blank(width: float, height: float) -> Any:
@@ -147,6 +168,27 @@ def saved(figure: Any, path: str | os.PathLike[str]) -> Path:
             f"cannot write the plot to {path} ({error.strerror}): give a folder that is yours to write"
         ) from error
     return Path(path)
+
+
+def inline(figure: Any, name: str) -> str:
+    """A figure as SVG to stand in a page, in the page's colours; `name` tells it, for who cannot see it too."""
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.savefig(file, format="svg", transparent=True)
+    svg = file.getvalue()
+    # What is text has no "<": these patterns find tags alone. Rules for everything on the page are none of a plot's.
+    svg = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL
+    )
+    svg = re.sub(r'<g id="[a-z]+[0-9._a-z]*">', "<g>", svg)
+    for colour, variable in ON_A_PAGE.items():
+        svg = re.sub(rf"((?:fill|stroke): ){colour}", rf"\1{variable}", svg)
+    box = re.search(r'viewBox="[0-9. ]+"', svg)
+    drawn = svg[svg.index(">") + 1 :]
+    return f'<svg class="plot {name}" {box[0] if box else ""} role="img" aria-label="{name}">{drawn}'
 
 
 def _shown(name: str) -> str:
@@ -212,14 +254,14 @@ def _panel(axes: Any, summary: Summary, suffix: str, marks: dict[str, tuple[str,
         if len(found) > 1:
             axes.plot(*zip(*sorted(found), strict=True), color=marks[kind][0], lw=1, alpha=0.6)
     best = front(point for found in points.values() for point in found)
-    axes.step(*zip(*best, strict=True), where="post", color="#c9ced6", lw=4, zorder=1) if best else None
+    axes.step(*zip(*best, strict=True), where="post", color=STAIRS, lw=4, zorder=1) if best else None
     axes.set_xlim(0, 1.06 * max([1.0, *(ratio for found in points.values() for ratio, _ in found)]))
     axes.set_ylim(-0.04, 1.06)
     _frame(axes)
 
 
 def _frame(axes: Any) -> None:
-    axes.grid(color="#e6e8ec", lw=0.8)
+    axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=SOFT)
     for side in ("top", "right"):

@@ -24,7 +24,7 @@ TESTS = {
     "mcp": "mcp mcp_http mcp_roots",
     "otel": "telemetry",
     "batch": "batch_once batch_rows",
-    "eval": "evaluation_judged evaluation_report evaluation_statistics evaluation_troubles loading",
+    "eval": "evaluation_judged evaluation_report report_runs evaluation_statistics evaluation_troubles loading",
 }
 # What the tests themselves need, at whatever versions go with the ones under test.
 TEST_TOOLS = ("pytest", "hypothesis", "numpy", "opentelemetry-sdk", "starlette", "uvicorn")
