@@ -125,6 +125,7 @@ def _planned(points: Sequence[Point], target: float | None) -> Planned:
 
 
 def bare(points: Iterable[Point]) -> list[Point]:
+    """Those of the whole image at a share, without tools: what the law is fitted to."""
     return [point for point in points if BARE.fullmatch(point.name.partition(" (")[0])]
 
 
