@@ -119,7 +119,4 @@ class _Playground:
 
 async def _refused(_: Request, failed: Exception) -> Response:
     assert isinstance(failed, HTTPException)
-    said = str(failed.detail)
-    if failed.status_code == 413:
-        said = "the picture is larger than is let in: give a smaller copy of it"
-    return JSONResponse({"error": said}, failed.status_code, {**HEADERS, **(failed.headers or {})})
+    return JSONResponse({"error": str(failed.detail)}, failed.status_code, {**HEADERS, **(failed.headers or {})})

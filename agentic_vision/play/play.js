@@ -70,13 +70,26 @@ function base64(picture) {
 function lane(name) {
   let found = at(`lane-${name}`);
   if (!found) {
-    found = document.createElement("section");
-    found.className = "lane";
-    found.id = `lane-${name}`;
-    found.append(document.createElement("div"), Object.assign(document.createElement("p"), { className: "live", hidden: true, dir: "auto" }));
+    found = Object.assign(document.createElement("section"), { className: "lane", id: `lane-${name}` });
     at("lanes").append(found);
+    // On a small screen the form fills it all.
+    if (found.getBoundingClientRect().top > 0.6 * innerHeight) found.scrollIntoView({ behavior: "smooth" });
   }
-  return { seen: found.firstChild, live: found.lastChild };
+  return found;
+}
+
+// What the model is writing, after the steps that are done; the lane's next HTML takes its place.
+function write(steps, piece) {
+  let live = steps.querySelector(".live");
+  if (!live) {
+    live = Object.assign(document.createElement("li"), { className: "live" });
+    const said = Object.assign(document.createElement("blockquote"), { className: "thought", dir: "auto" });
+    live.append(Object.assign(document.createElement("h3"), { textContent: "Writing …" }), said);
+    live.dataset.raw = "";
+    steps.append(live);
+  }
+  live.dataset.raw += piece;
+  live.lastChild.textContent = live.dataset.raw.replace(/<\/?think>/g, "");
 }
 
 function apply(update) {
@@ -85,18 +98,8 @@ function apply(update) {
     at("comparison").hidden = false;
     at("comparison").innerHTML = update.comparison;
   }
-  if (!update.lane) return;
-  const { seen, live } = lane(update.lane);
-  if (update.html !== undefined) {
-    seen.innerHTML = update.html;
-    live.dataset.raw = "";
-    live.hidden = true;
-  }
-  if (update.text !== undefined) {
-    live.dataset.raw += update.text;
-    live.textContent = live.dataset.raw.replace(/<\/?think>/g, "");
-    live.hidden = false;
-  }
+  if (update.html !== undefined) lane(update.lane).innerHTML = update.html;
+  if (update.text !== undefined) write(lane(update.lane).querySelector(".steps"), update.text);
 }
 
 async function follow(response) {
@@ -136,6 +139,7 @@ form.addEventListener("submit", async (event) => {
       signal: asking.signal,
     });
     if (response.ok) await follow(response);
+    else if (response.status === 413) say("The picture is larger than is let in: give a smaller copy of it");
     else say((await response.json()).error);
     at("status").textContent = "";
   } catch (error) {
