@@ -13,8 +13,9 @@ from ..source import Source
 from ..trace import answer_html, budget_html
 from ..trace_pictures import Pictures
 from ..trace_steps import timeline_html
+from ..view import View
 
-PICTURE_BYTES = 600_000  # of all pictures of a question: they are sent anew with every step
+PICTURE_BYTES = 600_000  # of all pictures, about: they are sent anew with every step
 
 
 class Lane:
@@ -25,6 +26,7 @@ class Lane:
         self._agent, self._source, self._question = agent, source, question
         self._prefix = f"av{uuid.uuid4().hex[:10]}-"  # two lanes stand on one page
         self._steps: list[Step] = []
+        self._made: dict[View, str] = {}
         self._started = time.monotonic()
 
     def add(self, step: Step) -> None:
@@ -34,7 +36,7 @@ class Lane:
     def html(self, ended: Trajectory | None = None) -> str:
         """What was seen so far; with the `ended` trajectory also how it ended."""
         told = ended or self._so_far()
-        pictures = Pictures(told, [self._source], PICTURE_BYTES, self._prefix)
+        pictures = Pictures(told, [self._source], PICTURE_BYTES, self._prefix, self._made)
         answer = answer_html(told) if ended else ""
         timeline = timeline_html(told, pictures, ended=ended is not None)
         page = (
