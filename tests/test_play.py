@@ -21,8 +21,10 @@ from browser import driven, in_chromium
 from endpoint_agent import RECEIPT
 from endpoints import serving
 from server_client import Slow, until
+from typer.testing import CliRunner
 
 from agentic_vision import VisionAgent
+from agentic_vision.cli import app
 from agentic_vision.image_limits import ImageLimits
 from agentic_vision.play.app import AT_ONCE, create_app
 from agentic_vision.play.examples import EXAMPLES
@@ -70,8 +72,8 @@ def test_the_command_plays_and_ctrl_c_ends_it_at_once() -> None:
         site = found.group().rstrip("/")
         assert "Watch the agent look" in httpx.get(site, timeout=30).text
         assert done(asked(site))["answer"] == "25.15"
-        taken = subprocess.run([*command[:-1], found.group(1)], capture_output=True, text=True, check=False)
-        assert (taken.returncode, "give another --port" in taken.stderr) == (2, True)
+        taken = CliRunner().invoke(app, ["play", "--port", found.group(1)])
+        assert (taken.exit_code, "give another --port" in taken.stderr) == (2, True)
         with httpx.stream("POST", f"{site}/ask", json=QUESTION) as reply:
             lines = reply.iter_lines()
             next(lines)
