@@ -7,7 +7,7 @@ shown: the page of a 48-megapixel photograph neither weighs nor costs much.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class Pictures:
     """The pictures of one trajectory. Without `sources` there are none: what is left says where they would be.
 
     `most`: bytes for all of them together, before base64; `prefix`: what the ids of the page begin with; `side`:
-    pixels of a picture's larger side, at most; `tabbed`: whether the tabulator key stops at every window.
+    pixels of a picture's larger side, at most; `tabbed`: whether the tabulator key stops at every window; `made`: those
+    that were made already, for a page that is written again with every step.
     """
 
     trajectory: Trajectory
@@ -35,6 +36,7 @@ class Pictures:
     prefix: str = ""
     side: int = EMBEDDED_SIDE
     tabbed: bool = True
+    made: dict[View, str] = field(default_factory=dict)
 
     def sources_html(self) -> str:
         """Every picture as the user gave it, with the window of every view drawn and numbered."""
@@ -132,10 +134,13 @@ class Pictures:
     def _uri(self, view: View) -> str:
         """The pixels of a view, at most `EMBEDDED_SIDE` a side and within its share of the bytes."""
         assert self.sources is not None
+        if view in self.made:
+            return self.made[view]
         scale = min(1.0, self.side / max(view.size))
         size = (max(1, round(view.size[0] * scale)), max(1, round(view.size[1] * scale)))
         shares = len(self.trajectory.views) + len(self.sources)
-        return picture_uri(view.resized(size).render(self.sources[view.source]), self.most // shares)
+        self.made[view] = picture_uri(view.resized(size).render(self.sources[view.source]), self.most // shares)
+        return self.made[view]
 
 
 def _said(view: View) -> str:

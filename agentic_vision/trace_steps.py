@@ -11,14 +11,17 @@ from .page import mark
 from .trace_pictures import Pictures
 
 
-def timeline_html(trajectory: Trajectory, pictures: Pictures) -> str:
-    """A section for each question that was asked, a list item for each glance and turn."""
+def timeline_html(trajectory: Trajectory, pictures: Pictures, *, ended: bool = True) -> str:
+    """A section for each question that was asked, a list item for each glance and turn.
+
+    `ended`: whether calls of which nothing came back never were carried out, or are under way.
+    """
     sections = []
     for number, (question, steps) in enumerate(_questions(trajectory)):
         name = f"{pictures.prefix}question{number}"
         asked = f'<p class="asked" dir="auto">{escape(question)}</p>' if number else ""
         heading = f'<h2 id="{name}">{"Asked further" if number else "Step by step"}</h2>'
-        items = "".join(_items(steps, pictures))
+        items = "".join(_items(steps, pictures, ended))
         sections.append(
             f'<section class="thread" aria-labelledby="{name}">{heading}{asked}<ol class="steps">{items}</ol></section>'
         )
@@ -38,14 +41,14 @@ def _questions(trajectory: Trajectory) -> list[tuple[str, list[tuple[int, Step]]
     return questions
 
 
-def _items(steps: list[tuple[int, Step]], pictures: Pictures) -> Iterator[str]:
+def _items(steps: list[tuple[int, Step]], pictures: Pictures, ended: bool) -> Iterator[str]:
     """A list item a glance and a turn; what came back is in the item of the turn that asked for it."""
     turn: Turn | None = None
     number, back = 0, list[Observation]()
     for position, step in steps:
         if isinstance(step, Turn):
             if turn is not None:
-                yield _turn(turn, number, back, pictures)
+                yield _turn(turn, number, back, pictures, ended)
             turn, number, back = step, position, []
         elif isinstance(step, Observation):
             if turn is None:
@@ -54,10 +57,10 @@ def _items(steps: list[tuple[int, Step]], pictures: Pictures) -> Iterator[str]:
             else:
                 back.append(step)
     if turn is not None:
-        yield _turn(turn, number, back, pictures)
+        yield _turn(turn, number, back, pictures, ended)
 
 
-def _turn(turn: Turn, number: int, back: list[Observation], pictures: Pictures) -> str:
+def _turn(turn: Turn, number: int, back: list[Observation], pictures: Pictures, ended: bool) -> str:
     """What the model thought, then did, then saw."""
     tokens = ""
     if turn.input_tokens or turn.output_tokens:
@@ -77,7 +80,7 @@ def _turn(turn: Turn, number: int, back: list[Observation], pictures: Pictures) 
             parts.append(_observation(step, pictures, "h4"))
     parts += [_observation(step, pictures, "h4") for step in left]
     if turn.calls and not back:
-        parts.append('<p class="note">Not carried out: here it ended.</p>')
+        parts.append(f'<p class="note">{"Not carried out: here it ended." if ended else "Looking &hellip;"}</p>')
     if turn.answer is not None:
         parts.append(f'<p class="said" dir="auto">{escape(turn.answer)}</p>')
     if turn.text:

@@ -92,7 +92,7 @@ def test_the_wheel_holds_every_module_and_data_file(our_wheel: Path, tree: Path)
     for folder, package in (("agentic_vision", "."), ("tools", "tools"), ("training", "training")):
         for file in (tree / folder).rglob("*"):
             weights = {"embedded_checkpoint", "open_decision"} & set(file.parts[:-1])
-            if file.suffix in (".py", ".css", ".html", ".jsonl", ".toml", ".typed", ".yaml") or weights:
+            if file.suffix in (".py", ".css", ".html", ".js", ".jsonl", ".png", ".toml", ".typed", ".yaml") or weights:
                 expected.add((Path("agentic_vision") / package / file.relative_to(tree / folder)).as_posix())
     held = {name for name in zipfile.ZipFile(our_wheel).namelist() if ".dist-info/" not in name}
     assert held == expected

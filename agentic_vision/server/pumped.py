@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class Pumped:
+class Pumped(Generic[T]):
     """Runs `parts` in a task of its own, from now on, until it ends or is cancelled."""
 
-    def __init__(self, parts: AsyncGenerator[str, None]) -> None:
-        self._inbox: asyncio.Queue[str | None] = asyncio.Queue()
+    def __init__(self, parts: AsyncGenerator[T, None]) -> None:
+        self._inbox: asyncio.Queue[T | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._pump(parts))
 
-    async def _pump(self, parts: AsyncGenerator[str, None]) -> None:
+    async def _pump(self, parts: AsyncGenerator[T, None]) -> None:
         try:
             async with aclosing(parts):
                 async for part in parts:
@@ -22,14 +25,14 @@ class Pumped:
         finally:
             self._inbox.put_nowait(None)
 
-    async def next(self) -> str | None:
+    async def next(self) -> T | None:
         """The next part; None at the end. Raises what `parts` raised."""
         part = await self._inbox.get()
         if part is None:
             await self._task
         return part
 
-    async def rest(self, first: str | None) -> AsyncGenerator[str, None]:
+    async def rest(self, first: T | None) -> AsyncGenerator[T, None]:
         """`first`, and what follows. Whoever stops reading early ends `parts`."""
         part = first
         try:
