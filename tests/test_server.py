@@ -17,6 +17,7 @@ from agentic_vision.errors import MisconfiguredError, RefusedError
 from agentic_vision.messages import Trajectory
 from agentic_vision.policies.openai import OpenAIPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
+from agentic_vision.protocol import write
 from agentic_vision.server.app import Settings, create_app
 
 
@@ -80,6 +81,17 @@ def test_without_an_image_the_policy_answers_by_itself():
     with serving(create_app(VisionAgent(ScriptedPolicy(["Hello!"])))) as url:
         done = ask(url, said=[{"role": "user", "content": "Hello"}])
     assert done.choices[0].message.content == "Hello!"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_a_reply_without_an_image_a_client_gets_the_answer_alone(stream):
+    with serving(create_app(VisionAgent(ScriptedPolicy([write(thought="Clear enough.", answer="42")])))) as url:
+        done = ask(url, said=[{"role": "user", "content": "How many?"}], stream=stream)
+        if stream:
+            said = "".join(chunk.choices[0].delta.content or "" for chunk in done if chunk.choices)
+        else:
+            said = done.choices[0].message.content
+    assert said == "42"
 
 
 def test_models_are_listed(url):

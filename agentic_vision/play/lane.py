@@ -36,7 +36,7 @@ class Lane:
     def html(self, ended: Trajectory | None = None) -> str:
         """What was seen so far; with the `ended` trajectory also how it ended."""
         told = ended or self._so_far()
-        pictures = Pictures(told, [self._source], PICTURE_BYTES, self._prefix, self._made)
+        pictures = Pictures(told, [self._source], PICTURE_BYTES, self._prefix, made=self._made)
         answer = answer_html(told) if ended else ""
         timeline = timeline_html(told, pictures, ended=ended is not None)
         page = (

@@ -130,6 +130,8 @@ def _told(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError …: there is no one type
         reason = " ".join(str(error).split())
+        if not Path(name).exists():
+            reason = f"there is no such folder here, and as a name on the hub it cannot be had ({reason})"
         raise PolicyError(f"cannot load the checkpoint {name}: {reason}") from error
 
 

@@ -90,7 +90,7 @@ class _Server:
         self._agent, self._settings = agent, settings
         self._admission = Admission(settings.in_flight, settings.queue)
         self._metrics = Metrics(self._admission)
-        self._raw = Raw(agent.policy)
+        self._raw = Raw(agent.policy, as_written=settings.raw)
 
     def app(self) -> FastAPI:
         app = FastAPI(

@@ -24,10 +24,10 @@ KEPT = 64  # conversations that may go on
 
 
 class Raw:
-    """Asks one policy."""
+    """Asks one policy. `as_written`: a reply is passed on with its tags; else the answer is taken out of them."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, *, as_written: bool) -> None:
+        self._policy, self._as_written = policy, as_written
         self._ids: OrderedDict[str, str] = OrderedDict()  # what was said -> the conversation's id
 
     async def ask(self, request: ChatRequest, completion: Completion) -> dict[str, Any]:
@@ -35,14 +35,14 @@ class Raw:
         asked = await self._conversation(request)
         reply = await self._reply(request, asked)
         self._keep(asked, reply)
-        message, finish_reason = _message(reply, native=bool(request.tools))
+        message, finish_reason = _message(reply, native=self._is_read(request))
         return completion.whole(message, finish_reason, self._usage(asked, reply))
 
     async def stream(self, request: ChatRequest, completion: Completion) -> AsyncGenerator[str, None]:
         """The completion as server-sent events; with tools, which are read from the whole reply, in one piece."""
         asked = await self._conversation(request)
         yield completion.chunk({"role": "assistant", "content": ""})
-        native = bool(request.tools)
+        native = self._is_read(request)
         whole: Reply | None = None
         if native or request.tool_choice == "none" or not isinstance(self._policy, Streaming):
             whole = await self._reply(request, asked)
@@ -64,6 +64,9 @@ class Raw:
         if request.stream_options and request.stream_options.include_usage:
             yield completion.last_chunk(self._usage(asked, whole))
         yield END
+
+    def _is_read(self, request: ChatRequest) -> bool:
+        return bool(request.tools) or not self._as_written
 
     async def _reply(self, request: ChatRequest, asked: Conversation) -> Reply:
         if request.tool_choice == "none" and isinstance(self._policy, Concluding):
