@@ -100,10 +100,11 @@ def answering(url: str) -> str:
 
 
 LOOKING = """
-import asyncio, sys
+import asyncio, os, sys
 from mcp import Client, StdioServerParameters
 async def main():
-    server = StdioServerParameters(command=sys.executable, args=["-m", "agentic_vision", "mcp", *sys.argv[1:]])
+    words = ["-m", "agentic_vision", "mcp", *sys.argv[1:]]
+    server = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
     async with Client(server) as client:
         assert (await client.call_tool("glance", {"image": "receipt.png"})).content
         asked = await client.call_tool("ask", {"images": ["receipt.png"], "question": "What is the total?"})
