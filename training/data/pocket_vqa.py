@@ -94,7 +94,8 @@ def write_pocket_vqa(
     if n < 1:
         raise ConfigError(f"{n} questions cannot be written: ask for 1 or more")
     arrow = _arrow() if format == "parquet" else None
-    rows, sizes = [], []
+    rows: list[dict[str, Any]] = []
+    sizes: list[tuple[int, int]] = []
     try:
         (out / "images").mkdir(parents=True, exist_ok=True)
         for row, scene in pocket_rows(n, seed, split):
@@ -130,6 +131,6 @@ def _arrow() -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            "parquet needs pyarrow: pip install 'agentic-vision[train]', or use --format jsonl"
+            "parquet needs pyarrow: pip install 'agentic-vision[batch]', or use --format jsonl"
         ) from error
     return pyarrow
