@@ -1,12 +1,14 @@
-"""Does what we ship arrive? A wheel, a plain install and an editable one, each in an environment of its own.
+"""Does what we ship arrive? A wheel, an sdist, a plain install and an editable one, each in a place of its own.
 
 The environments borrow the dependencies of the one that runs the tests, so that nothing is downloaded.
 """
 
+import email
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -14,7 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("pyproject.toml", "README.md", "agentic_vision", "tools", "training")
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "agentic_vision", "tools", "training")
+BESIDE = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md", "constraints.txt", "mkdocs.yml",
+          "benchmarks", "docs", "examples", "tests")  # fmt: skip
+"""What an sdist holds beside what is built."""
 
 pytest.importorskip("setuptools", reason="needs the extra: pip install 'agentic-vision[dev]'")
 
@@ -49,11 +54,15 @@ class Environment:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is built: building leaves nothing behind in the working tree."""
-    folder = tmp_path_factory.mktemp("tree")
-    for part in PARTS:
+    return copied(PARTS, tmp_path_factory.mktemp("tree"))
+
+
+def copied(parts: tuple[str, ...], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for part in parts:
         source, target = ROOT / part, folder / part
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
         else:
             shutil.copy(source, target)
     return folder
@@ -96,6 +105,54 @@ def test_the_wheel_holds_every_module_and_data_file(our_wheel: Path, tree: Path)
                 expected.add((Path("agentic_vision") / package / file.relative_to(tree / folder)).as_posix())
     held = {name for name in zipfile.ZipFile(our_wheel).namelist() if ".dist-info/" not in name}
     assert held == expected
+
+
+def backend(hook: str, project: Path, out: Path) -> Path:
+    """What a hook of the build backend makes of a project, as `python -m build` calls it."""
+    code = f"import sys; from setuptools import build_meta; print(build_meta.{hook}(sys.argv[1]))"
+    return out / run(sys.executable, "-c", code, out, cwd=project).splitlines()[-1]
+
+
+def contents(built: Path) -> dict[str, int]:
+    """What a wheel holds: names and checksums, without the list of them, whose order is the build's."""
+    return {
+        file.filename: file.CRC for file in zipfile.ZipFile(built).infolist() if not file.filename.endswith("/RECORD")
+    }
+
+
+def test_the_wheel_tells_its_licence_and_is_small_enough_to_fetch(our_wheel: Path) -> None:
+    assert our_wheel.stat().st_size < 20e6
+    with zipfile.ZipFile(our_wheel) as held:
+        (place,) = {name.split("/")[0] for name in held.namelist() if ".dist-info/" in name}
+        told = email.message_from_bytes(held.read(f"{place}/METADATA"))
+        licence = held.read(f"{place}/licenses/LICENSE").decode()
+    assert told["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in licence
+    assert "Version 2.0, January 2004" in licence
+    assert told["Description-Content-Type"] == "text/markdown"
+    assert told["Requires-Python"] == ">=3.11"
+    assert "Typing :: Typed" in told.get_all("Classifier", ())
+    assert {"local", "serve", "mcp", "batch", "eval", "otel", "train", "all"} <= set(told.get_all("Provides-Extra", ()))
+
+
+def test_an_sdist_holds_what_is_needed_to_test_it_and_makes_the_same_wheel(
+    tree: Path, our_wheel: Path, tmp_path: Path
+) -> None:
+    project = copied((*PARTS, *BESIDE), tmp_path / "project")
+    sdist = backend("build_sdist", project, tmp_path)
+    with tarfile.open(sdist) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    made = {"PKG-INFO", "setup.cfg"}  # by setuptools
+    there = {file.relative_to(unpacked).as_posix() for file in unpacked.rglob("*") if file.is_file()}
+    ours = {
+        file.relative_to(folder).as_posix()
+        for folder in (tree, project)
+        for file in folder.rglob("*")
+        if file.is_file() and not {"build", "agentic_vision.egg-info"} & {file.relative_to(folder).parts[0]}
+    }
+    assert {name for name in there if not name.startswith("agentic_vision.egg-info/")} == ours | made
+    assert contents(backend("build_wheel", unpacked, tmp_path)) == contents(our_wheel)
 
 
 def test_a_plain_install_gives_core_tools_and_training(plain: Environment, tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ class RowFormat(StrEnum):
 
 @data.command()
 def pocket(
-    out: Annotated[Path, typer.Argument(help="Folder to write to: rows.jsonl (or .parquet) and images/.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write to: rows.jsonl (or .parquet), images/ and a dataset card.")
+    ],
     n: Annotated[int, typer.Option("--n", min=1, help="How many questions, each with a picture of its own.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     split: Annotated[SplitName, typer.Option("--split", help="heldout shows what train never does.")] = SplitName.train,

@@ -50,18 +50,11 @@ def write_pages(
             continue
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{outcome.strategy}-{outcome.row}"
-        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[
-            :8
-        ]  # names may differ in odd letters alone
+        # Names may differ in odd letters alone.
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
         path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{digest}.html"
         try:
             written[outcome.row] = save_trace(trajectory, row.images, path)
         except (ImageError, ConfigError):
             continue
     return written
-
-
-def _named(name: str) -> str:
-    """A file name for a row, which may be called anything: two that differ have files that differ."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:100]
-    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"

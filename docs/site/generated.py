@@ -21,6 +21,8 @@ from agentic_vision.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 ELSEWHERE = {
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security_policy.md",
     "agentic_vision/policies/embedded_checkpoint/README.md": "model_card.md",
     "training/warm_start/open_decision/README.md": "open_decision.md",

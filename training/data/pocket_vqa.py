@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from agentic_vision.view import Box, View
 from agentic_vision.visual_tokens import family
 
 from .pocket import cards, chart, plan, receipt
+from .pocket.dataset_card import dataset_card
 from .pocket.ink import Question, Scene, Split
 
 SCENES = {"cards": cards.draw, "chart": chart.draw, "receipt": receipt.draw, "plan": plan.draw}
@@ -81,6 +82,9 @@ def write_pocket_vqa(
 ) -> Path:
     """Writes n questions and their pictures into the folder `out`; returns the path of the rows.
 
+    Beside the rows stand README.md, a dataset card, and metadata.jsonl: the folder is one that `datasets.load_dataset`
+    reads, and that can be pushed to a hub as it is.
+
     Rows: `{"id", "images": [path from `out`], "question", "answer", "kind": "coarse"|"fine", "scene",
     "evidence": [x0, y0, x1, y1] in pixels, "sufficient": {"tool", "visual_tokens"}}`. The same arguments give the same
     bytes.
@@ -90,22 +94,35 @@ def write_pocket_vqa(
     if n < 1:
         raise ConfigError(f"{n} questions cannot be written: ask for 1 or more")
     arrow = _arrow() if format == "parquet" else None
-    rows = []
+    rows: list[dict[str, Any]] = []
+    sizes: list[tuple[int, int]] = []
     try:
         (out / "images").mkdir(parents=True, exist_ok=True)
         for row, scene in pocket_rows(n, seed, split):
             scene.image.save(out / row["images"][0], format="PNG", compress_level=6)
             rows.append(row)
+            sizes.append(scene.image.size)
             if progress:
                 progress(len(rows), n)
         path = out / f"rows.{format}"
         if arrow:
             arrow.parquet.write_table(arrow.Table.from_pylist(rows), path)
         else:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            _write_lines(path, rows)
+        _write_lines(out / "metadata.jsonl", map(_for_imagefolder, rows))
+        (out / "README.md").write_text(dataset_card(rows, sizes, seed, split, path.name), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write to {out} ({error.strerror}): give a folder that can be written") from error
     return path
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _for_imagefolder(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as `datasets`' imagefolder wants it, which makes a column `images` of the files named here."""
+    return {"file_names" if name == "images" else name: value for name, value in row.items()}
 
 
 def _arrow() -> Any:
@@ -114,6 +131,6 @@ def _arrow() -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            "parquet needs pyarrow: pip install 'agentic-vision[train]', or use --format jsonl"
+            "parquet needs pyarrow: pip install 'agentic-vision[batch]', or use --format jsonl"
         ) from error
     return pyarrow

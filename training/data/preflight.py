@@ -25,7 +25,6 @@ from ..imports import load
 from ..recipe import Recipe
 
 SHOWN = 5  # examples of each kind of trouble
-KINDS = ("unreadable row", "broken image", "prompt too long", "id comes twice")
 
 
 @dataclass
