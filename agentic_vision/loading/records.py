@@ -48,7 +48,7 @@ def records(path: Path) -> Iterator[Record]:
             yield from _json_lines(path)
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
-            f"cannot read {path} ({error}): give JSONL, CSV, parquet, or a folder that datasets saved"
+            f"cannot read {path} ({getattr(error, 'strerror', None) or error}): give JSONL, CSV, parquet, or a folder that datasets saved"
         ) from error
 
 
