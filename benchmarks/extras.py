@@ -72,7 +72,19 @@ def local(here: Installed) -> None:
 
 
 def serve(here: Installed) -> None:
-    command = [here.python, "-m", "agentic_vision", "serve", *here.model(), "--port", "0"]
+    with listening(here, "serve") as address, urllib.request.urlopen(f"{address}v1/models") as models:
+        expect(json.load(models)["data"][0]["id"] == "agentic-vision", "another model is served")
+
+
+def play(here: Installed) -> None:
+    with listening(here, "play") as address, urllib.request.urlopen(address) as page:
+        expect(b"Watch the agent look" in page.read(), "another page is shown")
+
+
+@contextmanager
+def listening(here: Installed, name: str) -> Iterator[str]:
+    """The address of the command, while the block runs."""
+    command = [here.python, "-m", "agentic_vision", name, *here.model(), "--port", "0"]
     started = {
         "stderr": subprocess.PIPE,
         "text": True,
@@ -81,20 +93,20 @@ def serve(here: Installed) -> None:
     with subprocess.Popen(list(map(str, command)), cwd=here.folder, **started) as server:
         try:
             line = server.stderr.readline()
-            address = re.search(r"http://\S+(?=/v1)", line)
+            address = re.search(r"http://[^/]+/", line)
             expect(address is not None, line)
-            with urllib.request.urlopen(answering(address.group() + "/v1/models")) as models:
-                expect(json.load(models)["data"][0]["id"] == "agentic-vision", "another model is served")
+            answering(address.group() + ("v1/models" if name == "serve" else ""))
+            yield address.group()
         finally:
             server.terminate()
 
 
-def answering(url: str) -> str:
-    """`url`, once there is somebody."""
+def answering(url: str) -> None:
+    """Wait until there is somebody."""
     for _ in range(100):
         try:
             urllib.request.urlopen(url).close()
-            return url
+            return
         except OSError:
             time.sleep(0.1)
     raise NotSoError(f"{url} does not answer")
@@ -154,6 +166,7 @@ def docs(here: Installed) -> None:
 CHECKS: dict[str, Callable[[Installed], None]] = {
     "core": core,
     "serve": serve,
+    "play": play,
     "mcp": mcp,
     "batch": batch,
     "eval": evaluated,

@@ -47,8 +47,9 @@ def records(path: Path) -> Iterator[Record]:
         else:
             yield from _json_lines(path)
     except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"cannot read {path} ({getattr(error, 'strerror', None) or error}): give JSONL, CSV, parquet, or a folder that datasets saved"
+            f"cannot read {path} ({reason}): give JSONL, CSV, parquet, or a folder that datasets saved"
         ) from error
 
 
