@@ -119,8 +119,9 @@ def budget_html(trajectory: Trajectory) -> str:
 def _footer(trajectory: Trajectory) -> str:
     tools = ", ".join(trajectory.tools) or "none"
     usage = trajectory.usage
+    asked = "1 request" if usage.requests == 1 else f"{usage.requests} requests"
     return (
-        f"Model family {escape(trajectory.family)}. Tools: {escape(tools)}. {usage.requests} requests, "
+        f"Model family {escape(trajectory.family)}. Tools: {escape(tools)}. {asked}, "
         f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out. Trajectory {escape(trajectory.id)}. "
         "Made by agentic-vision."
     )

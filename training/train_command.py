@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from agentic_vision.errors import ConfigError
 
@@ -142,12 +142,13 @@ def _print_configuration(plan: Any, out: Path) -> None:
 def _progress(quiet: bool) -> Progress:
     """A bar on stderr; none where nobody watches."""
     console = Console(stderr=True)
+    whole = Column(no_wrap=True)
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=16, table_column=whole),
+        MofNCompleteColumn(table_column=whole),
+        TimeRemainingColumn(table_column=whole),
+        TextColumn("{task.fields[told]}", table_column=Column()),  # what wraps where there is no room
         console=console,
         disable=quiet or not console.is_terminal,
     )
