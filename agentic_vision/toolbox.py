@@ -208,8 +208,9 @@ def _validated(tool: VisualTool, call: ToolCall) -> BaseModel:
     try:
         return tool.arguments.model_validate(call.arguments)
     except ValidationError as error:
-        first = error.errors(include_url=False)[:3]
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in first)
+        problems = error.errors(include_url=False)
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in problems[:3])
+        wrong += f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         required = set(tool.schema.get("required", ()))
         takes = [name if name in required else f"{name} (optional)" for name in tool.schema["properties"]]
         raise _RefusedError(

@@ -43,6 +43,7 @@ from agentic_vision.tool import VisualTool
         ("zoom", {}, FailureKind.UNKNOWN_TOOL, "The tools are: locate"),
         ("locate", {}, FailureKind.BAD_ARGUMENTS, "bbox_2d, label (optional)"),
         ("locate", {"bbox_2d": [0, 0, 9, 9], "colour": 1}, FailureKind.BAD_ARGUMENTS, "colour"),
+        ("locate", {"bbox_2d": [0, 0, 9, 9], **dict.fromkeys("abcde", 1)}, FailureKind.BAD_ARGUMENTS, "; and 2 more. "),
         (
             "locate",
             {"bbox_2d": [0, 0, 9, 9], "image": 2},
