@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +39,58 @@ def reward():
 '''
 
 
-def train(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "agentic_vision", "train", *arguments, "--out", str(out), "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Training:
+    """`agentic-vision train` in a process of its own. What it says goes into files, so that it never waits for us."""
 
+    def __init__(self, out: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "agentic_vision", "train", *arguments, "--out", str(out), "--json"]
+        self.out, self.said = out, [out.with_suffix(suffix) for suffix in (".out", ".err")]
+        with self.said[0].open("wb") as told, self.said[1].open("wb") as complained:
+            self.process = subprocess.Popen(command, stdout=told, stderr=complained)
 
-def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
-    told: dict[str, Any] = json.loads(out)  # one JSON object and nothing else, whatever verl and Ray say
-    return told
+    def ended(self) -> dict[str, Any]:
+        """What it told, when all went well."""
+        assert self.process.wait(PATIENCE) == 0, self.complaint
+        told: dict[str, Any] = json.loads(self.said[0].read_text())  # one object, whatever verl and Ray say
+        return told
+
+    @property
+    def complaint(self) -> str:
+        return self.said[1].read_text()
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:
+    """A run with a tool and a reward of one's own, beside the others: much of every run is waiting for Ray."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own.py").write_text(OWN)
+    changes = [
+        f"agent.tools=['{ROOT}/examples/train_custom_tool.py:zoom_crop']",
+        f"reward.target={folder}/own.py:reward",
+        "steps=2",
+        "save_every=1",
+    ]
+    training = Training(folder / "run", "pocket_smoke", *changes)
+    yield training
+    training.process.kill()
+
+
+@pytest.fixture(scope="module")
+def whole(own: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 (begun before)
     """A run that nothing disturbed."""
-    out = tmp_path_factory.mktemp("whole")
-    told = ended(train(out, "pocket_smoke", "steps=4", "save_every=1"))
-    assert told["steps"] == 4
-    return out
+    training = Training(tmp_path_factory.mktemp("whole") / "run", "pocket_smoke", "steps=4", "save_every=1")
+    assert training.ended()["steps"] == 4
+    return training.out
+
+
+@pytest.fixture(scope="module")
+def broken(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:  # noqa: ARG001 (ended before)
+    """A run whose reward cannot be made, beside the one that is killed."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "own.py").write_text("def reward():\n    raise ValueError('there is no such thing')\n")
+    training = Training(folder / "run", "pocket_smoke", f"reward.target={folder}/own.py:reward")
+    yield training
+    training.process.kill()
 
 
 class TestSmoke:
@@ -99,22 +131,22 @@ class TestSmoke:
         assert not any("visual" in name for name in moved)  # the recipe keeps the vision tower as it is
 
 
+@pytest.mark.usefixtures("broken")
 def test_a_killed_run_goes_on_as_if_nothing_had_been(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = train(out, "pocket_smoke", "steps=4", "save_every=1")
+    killed = Training(out, "pocket_smoke", "steps=4", "save_every=1")
     deadline = time.monotonic() + PATIENCE
     while len(RunFolder(out).steps()) < 2:
-        assert process.poll() is None, process.communicate()
+        assert killed.process.poll() is None, killed.complaint
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    family = psutil.Process(killed.process.pid).children(recursive=True)
+    killed.process.kill()
+    killed.process.wait()
     # Ray's own agents try for a minute to tell a cluster that is gone that it is gone.
     _, alive = psutil.wait_procs(family, timeout=180)
     assert not alive  # nothing trains on behind one's back
-    told = ended(train(out, "pocket_smoke", "steps=4", "save_every=1"))
-    assert told["steps"] == 4
+    assert Training(out, "pocket_smoke", "steps=4", "save_every=1").ended()["steps"] == 4
     here, there = (RunFolder(folder).steps() for folder in (out, whole))
     assert [line["step"] for line in here] == [1, 2, 3, 4]
     # The same questions at every step, before the kill and after it.
@@ -122,26 +154,15 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole: Path, tmp_path: Path
     assert here[0]["reward"] == pytest.approx(there[0]["reward"])
 
 
-def test_a_tool_and_a_reward_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(OWN)
-    tool = ROOT / "examples" / "train_custom_tool.py"
-    changes = [
-        f"agent.tools=['{tool}:zoom_crop']",
-        f"reward.target={tmp_path}/own.py:reward",
-        "steps=2",
-        "save_every=1",
-    ]
-    ended(train(tmp_path / "run", "pocket_smoke", *changes))
-    for line in RunFolder(tmp_path / "run").steps():
+def test_a_tool_and_a_reward_of_ones_own(own: Training) -> None:
+    own.ended()
+    for line in RunFolder(own.out).steps():
         assert 0 < line["no_verdict"] < 1  # they have no advantage, and training goes on
         assert line["part_moody"] == 0.5
         assert line["no_verdict"] == pytest.approx(1 - line["call_ratio"])
 
 
-def test_what_breaks_off_says_why(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text("def reward():\n    raise ValueError('there is no such thing')\n")
-    process = train(tmp_path / "run", "pocket_smoke", f"reward.target={tmp_path}/own.py:reward")
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert "there is no such thing" in err
-    assert len(err.splitlines()[-1]) < 1000
+def test_what_breaks_off_says_why(broken: Training) -> None:
+    assert broken.process.wait(PATIENCE) == 2
+    assert "there is no such thing" in broken.complaint
+    assert len(broken.complaint.splitlines()[-1]) < 1000
