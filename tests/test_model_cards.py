@@ -23,7 +23,7 @@ def card(path: Path) -> Any:
 def test_the_front_matter_is_the_hubs(path: Path) -> None:
     data = card(path).data
     assert data.license == "apache-2.0"
-    assert data.library_name == "transformers"
+    assert data.to_dict()["library_name"] == "transformers"
     assert data.pipeline_tag == "image-text-to-text"
     assert data.base_model is None
     assert len(data.eval_results) == 4  # huggingface_hub has understood the model-index
