@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -18,69 +17,23 @@ from endpoints import Scripted, chat, events, failure
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 from scripted_agent import ANSWER, FULL, Failing, crop
+from spans import CAPTURE, QUESTION, Heard, error, listening
 
-from agentic_vision import ConfigError, ImageError, Reply, View, VisionAgent, telemetry, visual_tool
+from agentic_vision import ImageError, Reply, View, VisionAgent, visual_tool
 from agentic_vision.errors import PolicyError
-from agentic_vision.messages import FailureKind, StopReason
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra: pip install 'agentic-vision[dev]'")
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
-
-QUESTION = "Whose salary is 5931?"
-CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-
-
-class Heard:
-    """The spans that were exported, as a tree."""
-
-    def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
-        provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracer = provider.get_tracer("the application")
-
-    @property
-    def spans(self) -> tuple[ReadableSpan, ...]:
-        return self.exporter.get_finished_spans()
-
-    def named(self, name: str) -> list[ReadableSpan]:
-        return sorted((span for span in self.spans if span.name == name), key=lambda span: span.start_time)
-
-    def below(self, span: Any) -> list[str]:
-        """The names of its children, in the order in which they began."""
-        id = span.get_span_context().span_id
-        children = [child for child in self.spans if child.parent is not None and child.parent.span_id == id]
-        return [child.name for child in sorted(children, key=lambda child: child.start_time)]
-
-    def said(self) -> str:
-        """All of the spans but ids and times, whose digits may spell anything."""
-        drawn = {"context", "parent_id", "start_time", "end_time"}
-        spans = [json.loads(span.to_json()) for span in self.spans]
-        for event in (event for span in spans for event in span["events"]):
-            del event["timestamp"]
-        return json.dumps([{name: value for name, value in span.items() if name not in drawn} for span in spans])
+from opentelemetry.trace import SpanKind
 
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
-    monkeypatch.delenv(CAPTURE, raising=False)
-    heard = Heard()
-    monkeypatch.setattr(telemetry, "_tracer", lambda: heard.tracer)
-    yield heard
-    assert all(span.end_time is not None for span in heard.spans)
-    assert not trace.get_current_span().is_recording()
-
-
-def error(span: ReadableSpan) -> Any:
-    assert (span.status.status_code is StatusCode.ERROR) == ("error.type" in span.attributes)
-    return span.attributes.get("error.type")
+    with listening(monkeypatch) as heard:
+        yield heard
 
 
 def test_a_question_is_a_span_with_its_requests_and_calls_below(heard: Heard, picture: Image.Image) -> None:
@@ -272,7 +225,7 @@ def test_what_is_said_is_recorded_where_it_is_asked_for(
         return
     asked, failed = heard.named("invoke_agent agentic-vision")
 
-    def messages(span: ReadableSpan, way: str) -> Any:
+    def messages(span: Any, way: str) -> Any:
         return json.loads(span.attributes[f"gen_ai.{way}.messages"])
 
     assert messages(asked, "input") == [{"role": "user", "parts": [{"type": "text", "content": QUESTION}]}]
@@ -284,87 +237,6 @@ def test_what_is_said_is_recorded_where_it_is_asked_for(
     arguments = heard.named("execute_tool zoom_crop")[0].attributes["gen_ai.tool.call.arguments"]
     assert json.loads(arguments) == {"bbox_2d": [0, 0, 500, 500]}
     assert failed.status.description == "the model is gone"
-
-
-def test_calls_that_bring_nothing_say_why(heard: Heard, picture: Image.Image) -> None:
-    @visual_tool
-    def broken(view: View) -> View:  # noqa: ARG001
-        """Look."""
-        raise RuntimeError("it broke")
-
-    calls = [("nothing_like_it", {}), ("broken", {}), ("zoom_crop", {"bbox_2d": "here"}), ("full_res", {})]
-    again = write(calls=[("full_res", {}), ("zoom_crop", {"bbox_2d": [0, 0, 900, 900]})])
-    replies = [write(calls=calls), again, ANSWER]
-    agent = VisionAgent(ScriptedPolicy(replies), tools=["full_res", "zoom_crop", broken], max_visual_tokens=1800)
-    result = agent.ask(picture, QUESTION)
-    spans = sorted((span for span in heard.spans if span.name.startswith("exec")), key=lambda span: span.start_time)
-    kinds = [seen.failure.kind if seen.failure else None for seen in result.trajectory.observations if seen.call]
-    expected = [
-        FailureKind.UNKNOWN_TOOL,
-        FailureKind.TOOL_RAISED,
-        FailureKind.BAD_ARGUMENTS,
-        None,
-        FailureKind.REPEATED,
-        FailureKind.OVER_BUDGET,
-    ]
-    assert kinds == expected
-    assert [error(span) for span in spans] == expected
-    assert spans[0].attributes["gen_ai.tool.name"] == "unknown_tool"
-    assert error(heard.named("invoke_agent agentic-vision")[0]) is None
-
-
-def test_a_policy_that_fails_is_an_error_of_the_request_and_of_the_question(heard: Heard, picture: Image.Image) -> None:
-    assert VisionAgent(Failing(PolicyError("gone"))).ask(picture, QUESTION).stop_reason is StopReason.POLICY_FAILED
-    assert error(heard.named("chat")[0]) == "PolicyError"
-    assert error(heard.named("invoke_agent agentic-vision")[0]) == "policy_failed"
-    heard.exporter.clear()
-    VisionAgent(Failing(seconds=5), deadline=0.05).ask(picture, QUESTION)
-    (asked,) = heard.named("invoke_agent agentic-vision")
-    assert (error(heard.named("chat")[0]), error(asked)) == ("TimeoutError", None)
-    assert asked.attributes["agentic_vision.stop_reason"] == "deadline"
-    heard.exporter.clear()
-    with pytest.raises(RuntimeError):
-        VisionAgent(Failing(RuntimeError("a defect"))).ask(picture, QUESTION)
-    assert [error(span) for span in heard.spans] == ["RuntimeError", "RuntimeError"]
-
-
-def test_a_question_that_cannot_be_asked_is_an_error(heard: Heard, picture: Image.Image, tmp_path: Any) -> None:
-    agent = VisionAgent(ScriptedPolicy([ANSWER]))
-    with pytest.raises(ImageError):
-        agent.ask(tmp_path / "none.png", QUESTION)
-    with pytest.raises(ConfigError):
-        agent.ask(picture, " ")
-    assert [error(span) for span in heard.spans] == ["ImageError", "ConfigError"]
-
-
-def test_a_question_that_is_cancelled_or_left_ends_its_spans(heard: Heard, picture: Image.Image) -> None:
-    @visual_tool
-    async def slow(view: View) -> str:  # noqa: ARG001
-        """Look."""
-        await asyncio.sleep(60)
-        return "late"
-
-    async def cancelled(agent: VisionAgent) -> None:
-        async with asyncio.timeout(0.1):
-            await agent.aask(picture, QUESTION)
-
-    calling = VisionAgent(ScriptedPolicy([write(calls=[("slow", {}), ("full_res", {})])]), tools=[slow, "full_res"])
-    for agent, names in [(VisionAgent(Failing(seconds=60)), ["chat"]), (calling, ["execute_tool slow"])]:
-        heard.exporter.clear()
-        with pytest.raises(TimeoutError):
-            asyncio.run(cancelled(agent))
-        broken = [span.name for span in heard.spans if error(span) == "CancelledError"]
-        assert sorted(broken) == sorted([*names, "invoke_agent agentic-vision"])
-    assert error(heard.named("execute_tool full_res")[0]) is None  # came back before
-
-    async def left() -> None:
-        async with aclosing(VisionAgent(ScriptedPolicy([ANSWER])).astream(picture, QUESTION)) as stream:
-            async for _ in stream:
-                break
-
-    heard.exporter.clear()
-    asyncio.run(left())
-    assert error(heard.named("invoke_agent agentic-vision")[0]) == "GeneratorExit"
 
 
 def test_a_thread_has_a_span_for_each_of_its_questions(heard: Heard, picture: Image.Image) -> None:

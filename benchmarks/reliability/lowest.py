@@ -22,7 +22,7 @@ TESTS = {
     "openai_requests profiles protocol rows threads toolbox toolbox_failures trace verdict views views_sources",
     "serve": "openai_policy server server_limits server_logs server_raw",
     "mcp": "mcp mcp_http mcp_roots",
-    "otel": "telemetry",
+    "otel": "telemetry telemetry_errors",
     "batch": "batch_once batch_rows",
     "eval": "evaluation_judged evaluation_report report_runs evaluation_statistics evaluation_troubles loading",
 }
