@@ -9,43 +9,33 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from langgraph.types import Command
-
-from . import history, sync, telemetry
+from . import sync, telemetry
 from .checkpoints import for_async
 from .errors import ConfigError
-from .graph import STEPS, Loop, State
+from .graph import STEPS, Loop
 from .image_store import ImageStore
 from .limits import Limits
 from .many import ask_many
-from .messages import Asked, Observation, SourceRecord, StopReason, Turn
+from .messages import Observation, Turn
 from .policies.chosen import policy_of
 from .policy import Policy
 from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
-from .runs import Run, Runs, check_same, opened
-from .source import ImageLike, Source
+from .runs import Run, Runs
+from .threads import Images, Start, Threads
 from .tool import VisualTool
 from .toolbox import Toolbox
-from .url_rules import is_url
 from .whole_text import whole
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 __all__ = ["DoneEvent", "Event", "GlanceEvent", "ObservationEvent", "Result", "TextEvent", "TurnEvent", "VisionAgent"]
-
-Images: TypeAlias = "ImageLike | Source | Sequence[ImageLike | Source]"
-Sources: TypeAlias = tuple[Source, ...]
-_ANEW = {"stop": None, "detail": None, "ending": None, "answer": None}
-_RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEADLINE)
 
 
 class VisionAgent:
@@ -85,7 +75,6 @@ class VisionAgent:
         self.policy = policy_of(policy, base_url, api_key)
         self.seed = seed
         self._runs = Runs(seed, ImageStore(image_folder) if image_folder is not None else None)
-        self._stored = checkpointer is not None
         self._loop = Loop(
             policy=self.policy,
             toolbox=self.toolbox,
@@ -94,6 +83,7 @@ class VisionAgent:
             limits=limits,
         )
         self.graph = self._loop.compile(for_async(checkpointer) if checkpointer is not None else None)
+        self._threads = Threads(self.graph, self._runs, limits.max_turns, stored=checkpointer is not None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,8 +97,9 @@ class VisionAgent:
         """Ask about one image or several: paths, bytes, PIL images, numpy arrays or URLs.
 
         `thread_id` names the thread in the checkpointer. A thread that has ended can be asked again, with the same
-        images or None: what was seen and said stays. Raises `ImageError` for an image that is none and `ConfigError`
-        for an empty question; what happens afterwards is in the result's `stop_reason`.
+        images or None: what was seen and said stays. Raises `ImageError` for an image that is none, or whose
+        file is damaged behind its header, and `ConfigError` for an empty question; what else happens is in the result's
+        `stop_reason`.
         """
         return sync.run(self.aask(images, question, seed=seed, thread_id=thread_id))
 
@@ -147,35 +138,10 @@ class VisionAgent:
             if not isinstance(question, str) or not question.strip():
                 raise ConfigError("the question is empty: ask something about the image")
             begun = partial(Run, seed=self.seed if seed is None else seed, heard=text, span=span)
-            async with aclosing(self._answering(images, whole(question), thread_id, begun)) as events:
+            start = await self._threads.asked(images, whole(question), thread_id, begun)
+            async with aclosing(self._events(start)) as events:
                 async for event in events:
                     yield event
-
-    async def _answering(
-        self, images: Images | None, question: str, thread_id: str | None, begun: Callable[[Sources], Run]
-    ) -> AsyncGenerator[Event, None]:
-        """The question begun: in a new thread, or in one that has ended."""
-        state = dict((await self._snapshot(thread_id)).values) if thread_id is not None else {}
-        if state.get("question"):
-            if state.get("stop") is None:
-                raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
-            run, given = await self._again(state, images, begun)
-            asked = [Asked(question=question).model_dump(mode="json")]
-            # Where nothing could be shown for the budget of the first question, this one begins with the glance.
-            seen = history.views(STEPS.validate_python(state["steps"]))
-            update = {**_ANEW, "steps": asked}
-            start: State | Command[str] = Command(update=update, goto="think" if seen else "glance")
-            state |= {**_ANEW, "steps": [*state["steps"], *asked]}
-        else:
-            if images is None:
-                raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
-            sources, given = await _opened(images)
-            run = begun(sources)
-            start = {"id": thread_id or uuid.uuid4().hex, "question": question}
-            state = {**start, "steps": []}
-        async with aclosing(self._events(run, given, start, state)) as events:
-            async for event in events:
-                yield event
 
     def resume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """Go on with a question that broke off: the process ended, the policy failed, or the deadline passed.
@@ -190,41 +156,11 @@ class VisionAgent:
         """`resume`, for async callers."""
         with telemetry.question(self.policy, thread_id) as span, self._runs.alone(thread_id):
             begun = partial(Run, seed=self.seed if seed is None else seed, span=span)
-            return await self._resumed(thread_id, images, begun)
-
-    async def _resumed(self, thread_id: str, images: Images | None, begun: Callable[[Sources], Run]) -> Result:
-        snapshot = await self._snapshot(thread_id)
-        state: dict[str, Any] = dict(snapshot.values)
-        if not state.get("question"):
-            raise ConfigError(f"the checkpointer knows no thread {thread_id!r}: ask() first")
-        records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
-        if not records and images is None:
-            raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
-        run, given = await self._again(state, images, begun)
-        stopped = state.get("stop")
-        if stopped is not None and (state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE):
-            self._runs.end(thread_id)
-            return Result(trajectory(state, run, self._loop), given)
-        # Without a stop reason it broke off: LangGraph goes on where it was. Else the last turn is asked for
-        # anew.
-        start: Command[str] | None = None
-        if stopped is not None:
-            start = Command(update=_ANEW, goto="think")
-            state |= _ANEW
-        return await _result(self._events(run, given, start, state))
-
-    async def _again(
-        self, state: Mapping[str, Any], images: Images | None, begun: Callable[[Sources], Run]
-    ) -> tuple[Run, Sequence[ImageLike | Source]]:
-        """The run of a stored thread, and its images: the given ones, or those that it knows how to find."""
-        records = [SourceRecord.model_validate(record) for record in state.get("sources", ())]
-        if images is None:
-            sources = (await self._runs.get(state["id"], records)).sources
-            return begun(sources), sources
-        sources, given = await _opened(images)
-        if records:
-            check_same(sources, records)
-        return begun(sources), given
+            start = await self._threads.resumed(thread_id, images, begun)
+            if start.over:
+                self._runs.end(thread_id)
+                return Result(trajectory(start.state, start.run, self._loop), start.given)
+            return await _result(self._events(start))
 
     def batch(self, rows: Iterable[tuple[Images, str]], *, concurrency: int = 16) -> list[Result]:
         """Ask many questions, at most `concurrency` at a time; results come in the order of the rows.
@@ -238,21 +174,17 @@ class VisionAgent:
         """`batch`, for async callers."""
         return await ask_many(self, rows, concurrency)
 
-    async def _events(
-        self,
-        run: Run,
-        given: Sequence[ImageLike | Source],
-        start: State | Command[str] | None,
-        state: dict[str, Any],
-    ) -> AsyncGenerator[Event, None]:
-        """Run the graph from `start`, or from its checkpoint; `state` is what it has then."""
+    async def _events(self, start: Start) -> AsyncGenerator[Event, None]:
+        """Run the graph from `start`."""
+        run, state = start.run, start.state
         id = state["id"]
-        self._runs.begin(id, run)
+        await self._runs.begin(id, run)
         try:
             # Stored before the next step begins: what a killed process has seen and paid for is not lost.
-            durability: Any = "sync" if self._stored else None
+            durability: Any = "sync" if self._threads.stored else None
             modes: Any = ["updates", "custom"] if run.heard else ["updates"]
-            stream = self.graph.astream(start, self._config(id), stream_mode=modes, durability=durability)
+            config = self._threads.config(id)
+            stream = self.graph.astream(start.command, config, stream_mode=modes, durability=durability)
             async with aclosing(cast(AsyncGenerator[tuple[str, Any], None], stream)) as updates:
                 async for mode, update in updates:
                     if mode == "custom":
@@ -269,29 +201,10 @@ class VisionAgent:
                             yield GlanceEvent(step) if node == "glance" else ObservationEvent(step)
             ended = trajectory(state, run, self._loop)
             telemetry.answered(run.span, ended)
-            yield DoneEvent(Result(ended, given))
+            yield DoneEvent(Result(ended, start.given))
         finally:
             self._runs.end(id)
             self.policy.forget(id)
-
-    def _config(self, id: str) -> RunnableConfig:
-        # Glance, then two nodes a turn: LangGraph's own limit must never be the one that ends a question.
-        config: RunnableConfig = {"recursion_limit": 2 * self._loop.limits.max_turns + 4}
-        if self._stored:
-            config["configurable"] = {"thread_id": id}
-        return config
-
-    async def _snapshot(self, thread_id: str) -> Any:
-        """The thread's last checkpoint.
-
-        What a step wrote before the process ended, without a checkpoint yet, is not in it: when the question goes on,
-        LangGraph takes that step as done, and tells of it.
-        """
-        if not self._stored:
-            raise ConfigError("a thread_id needs somewhere to be stored: VisionAgent(checkpointer=...)")
-        snapshot = await self.graph.aget_state(self._config(thread_id))
-        # Of a checkpoint that is named, LangGraph gives what is in it, and nothing beside it.
-        return await self.graph.aget_state(snapshot.config) if snapshot.tasks else snapshot
 
 
 async def _result(events: AsyncGenerator[Event, None]) -> Result:
@@ -300,13 +213,3 @@ async def _result(events: AsyncGenerator[Event, None]) -> Result:
             if isinstance(event, DoneEvent):
                 return event.result
     raise AssertionError("a stream of events ends with DoneEvent")
-
-
-async def _opened(images: Images) -> tuple[tuple[Source, ...], list[ImageLike | Source]]:
-    """The sources, and the images as they were given; those that were fetched are not fetched for a trace again."""
-    listed: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    if not listed:
-        raise ConfigError("there is no image: give one, or a list of them")
-    sources = await opened(listed)
-    fetched = (isinstance(image, str) and is_url(image) for image in listed)
-    return sources, [source if new else image for source, image, new in zip(sources, listed, fetched, strict=True)]

@@ -5,18 +5,18 @@ Heavy imports wait until a command needs them, so that `--help` is quick.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .cli_group import BAD_USAGE, DONE, NO_ANSWER, CommandGroup, complain, stdout_is_ours
+from .cli_group import BAD_USAGE, DONE, NO_ANSWER, CommandGroup, complain, print_json, stdout_is_ours
 from .cli_options import (
     BaseUrlOption,
     PolicyOption,
+    SeedOption,
     TokensOption,
     ToolsOption,
     TurnsOption,
@@ -33,8 +33,13 @@ app = typer.Typer(
     'Example: agentic-vision ask receipt.png "What is the total?"',
 )
 
-SeedOption = Annotated[int, typer.Option(help="Fixes what is drawn by chance.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+KNOWN = (
+    "the small checkpoint in this package knows only pictures like PocketVQA's (receipts, charts, plans, cards): for "
+    "others name a model, such as --policy Qwen/Qwen3-VL-2B-Instruct"
+)
 
 
 @app.command(no_args_is_help=True)
@@ -73,8 +78,8 @@ def ask(
 
     from .cli_output import result_json, show_result
 
-    agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
     with stdout_is_ours():
+        agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens, seed=seed)
         result = agent.ask(sources, question)
     failed = None
     try:
@@ -83,9 +88,11 @@ def ask(
     except ConfigError as error:
         failed = error
     if as_json:
-        _print_json(result_json(result.trajectory))
+        print_json(result_json(result.trajectory))
     else:
         show_result(result.trajectory, trace if failed is None else None)
+        if policy is None and sys.stderr.isatty():
+            complain(KNOWN)
     if failed is not None:
         raise failed  # when the answer has been said: it was paid for
     raise typer.Exit(DONE if result.answer is not None else NO_ANSWER)
@@ -104,14 +111,15 @@ def tools(as_json: JsonOption = False) -> None:
     for name, points in installed_tools().items():
         package = packages(points)
         try:
-            (tool,) = Toolbox.of([name]).tools.values()
-        except Exception as error:  # whatever a package of others raises when it is imported
+            with stdout_is_ours():
+                (tool,) = Toolbox.of([name]).tools.values()
+        except (Exception, SystemExit) as error:  # whatever a package of others raises when it is imported
             mend = f"update or uninstall {package}"
             complain(f"warning: the tool {name!r} of {package} cannot be loaded ({error}): {mend}")
             continue
         found.append({"name": name, "description": tool.description, "schema": tool.schema, "package": package})
     if as_json:
-        _print_json({"tools": found})
+        print_json({"tools": found})
     else:
         show_tools(found)
 
@@ -131,7 +139,7 @@ def doctor(as_json: JsonOption = False) -> None:
         findings = checks.diagnose()
     told = printed.as_json(findings)
     if as_json:
-        _print_json(told)
+        print_json(told)
     else:
         printed.show(findings)
     raise typer.Exit(DONE if told["works"] else BAD_USAGE)
@@ -140,7 +148,3 @@ def doctor(as_json: JsonOption = False) -> None:
 def main() -> None:
     """The console script."""
     app()
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")

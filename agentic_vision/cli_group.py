@@ -6,11 +6,12 @@ name, and a `typer.Typer`. That is how `agentic-vision data` gets here.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -78,6 +79,11 @@ def complain(message: str) -> None:
     sys.stderr.write("agentic-vision: " + " ".join(message.split()) + "\n")
 
 
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on stdout, on one line."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the library logs and warns of in the block reaches the user: a command is the application."""
@@ -102,13 +108,15 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 @contextmanager
 def stdout_is_ours() -> Iterator[None]:
     """What tools print in the block, and what they run prints, goes to stderr: programs read our stdout."""
-    sys.stdout.flush()
+    ours = sys.stdout
+    ours.flush()
     kept = os.dup(1)
     try:
         os.dup2(2, 1)
         with redirect_stdout(sys.stderr):
             yield
     finally:
+        ours.flush()  # whoever had kept it has written there, and that is not ours to print either
         os.dup2(kept, 1)
         os.close(kept)
 
@@ -124,7 +132,7 @@ def load_plugin(name: str) -> Any:
     package = entry.dist.name if entry.dist else entry.value
     try:
         command = typer.main.get_command(entry.load())
-    except Exception as error:  # whatever a package of others raises when it is imported
+    except (Exception, SystemExit) as error:  # whatever a package of others raises when it is imported
         raise ConfigError(
             f"the command {name!r} of {package} cannot be loaded ({error}): update or uninstall {package}"
         ) from error

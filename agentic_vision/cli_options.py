@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .errors import ConfigError
+from .imports import load
 
 if TYPE_CHECKING:
     from .agent import VisionAgent
+
+WEIGHTS = ("*.safetensors", "*.bin")
 
 PolicyOption = Annotated[
     str | None,
@@ -28,7 +31,7 @@ ToolsOption = Annotated[
         "--tools",
         metavar="A,B",
         show_default="zoom_crop,full_res,resize",
-        help="Tools that the model may call; '' for none.",
+        help="Tools that the model may call: installed ones, and your own as file.py:name; '' for none.",
     ),
 ]
 TurnsOption = Annotated[int, typer.Option(min=1, help="Most messages of the model to one question.")]
@@ -43,6 +46,8 @@ BaseUrlOption = Annotated[
         help="An OpenAI-compatible endpoint, which --policy then names a model of; its key is OPENAI_API_KEY.",
     ),
 ]
+SeedOption = Annotated[int, typer.Option(help="Fixes what is drawn by chance.")]
+PortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one and says which.")]
 AllowUrlsOption = Annotated[
     bool,
     typer.Option(
@@ -69,7 +74,7 @@ def make_agent(
     return VisionAgent(
         policy,
         base_url=base_url,
-        tools=tool_names(tools),
+        tools=chosen_tools(tools),
         max_turns=max_turns,
         max_visual_tokens=max_visual_tokens,
         seed=seed,
@@ -82,16 +87,26 @@ def checked_endpoint(policy: str | None, base_url: str | None) -> None:
         raise ConfigError("--base-url is an endpoint's: name its model, --policy MODEL")
 
 
-def identity(policy: str | None) -> str:
-    """What tells a policy from others: its name, and a digest of its weights where they are files."""
+def policy_identity(policy: str | None, base_url: str | None) -> str:
+    """What tells a policy from others: where it is asked, or its name and a digest of its weights if they are files."""
+    if base_url is not None:
+        return f"{policy} at {base_url}"
     folder = Path(policy) if policy else Path(__file__).parent / "policies" / "embedded_checkpoint"
+    weights = sorted(path for kind in WEIGHTS for path in folder.glob(kind))
+    if not weights:  # of a hub: it names them
+        return str(policy)
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weights:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"{policy or 'embedded'} {digest.hexdigest()[:16]}"
 
 
-def tool_names(tools: str | None) -> list[str] | None:
-    """The tools asked for by name; None for the agent's usual ones."""
-    return None if tools is None else [name.strip() for name in tools.split(",") if name.strip()]
+def chosen_tools(tools: str | None) -> list[Any] | None:
+    """The tools asked for: names of installed ones, and what `file.py:name` and `package.module:name` name.
+
+    None for the agent's usual ones. Raises `ConfigError` for what cannot be loaded.
+    """
+    if tools is None:
+        return None
+    return [load(name) if ":" in name else name for name in map(str.strip, tools.split(",")) if name]

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional, category
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .messages import Observation, StopReason, Trajectory, Turn
+
+_STEERING = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")  # not all that is unprintable to Python: spaces and joiners are text
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def calls_json(trajectory: Trajectory) -> list[dict[str, Any]]:
@@ -103,8 +107,12 @@ def show_tools(found: list[dict[str, Any]]) -> None:
 
 
 def plain(text: str) -> str:
-    """`text` without characters that steer a terminal (new lines and tabs stay)."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """`text` without characters that steer a terminal, or that turn what stands beside them (new lines, tabs stay)."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    return (category(char) in _STEERING and char not in "\n\t") or bidirectional(char) in _TURNING
 
 
 def printer() -> Console:

@@ -68,8 +68,13 @@ def status_of(error: BaseException) -> int | None:
 
     if type(error) is openai.APIError:  # an event of a stream
         return status_meant(error.code, error.type)
-    status = getattr(error, "status_code", None)  # of openai's errors, ours, and those of other providers' packages
-    return status if isinstance(status, int) and status >= 400 else None
+    known = getattr(error, "response", None)  # botocore's is a dict
+    of_aws = known.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(known, dict) else None
+    # `status_code` of openai's errors, ours, and those of most providers' packages; `code` of Google's.
+    for status in (getattr(error, "status_code", None), getattr(error, "code", None), of_aws):
+        if isinstance(status, int) and 400 <= status < 600:
+            return int(status)
+    return None
 
 
 def status_meant(*names: object) -> int:
@@ -208,7 +213,7 @@ def retry_after(error: BaseException) -> float | None:
             seconds = float(told)
         else:
             seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 

@@ -146,7 +146,7 @@ async def _read(response: httpx.Response, label: str, most: int) -> bytes | str:
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise ImageError(f"{label} comes compressed, though that was not asked for: download it, and give the file")
     declared, data = headers.get("content-length", ""), bytearray()
-    too_large = ImageError(f"{label} has more than {most:,} bytes: give a smaller copy of it")
+    too_large = ImageError(f"{label} has more than {most:,} bytes: give a smaller copy, or the downloaded file")
     if declared.isdecimal() and int(declared[:20]) > most:
         raise too_large
     async for piece in response.aiter_raw():  # what is declared need not be true

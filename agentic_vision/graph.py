@@ -9,29 +9,31 @@ policy's memory until the policy makes room.
 from __future__ import annotations
 
 import asyncio
+import math
 import operator
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
 from . import history, telemetry
+from .calls import carried_out
 from .errors import ConfigError, PolicyError
 from .limits import Limits, stop_reason
-from .messages import Failure, FailureKind, Observation, SourceRecord, Step, StopReason, ToolCall, Turn
+from .messages import FailureKind, Observation, SourceRecord, Step, StopReason, Turn
 from .policy import Concluding, Conversation, Policy, Reply, Streaming, ToolSpec
 from .prompts import messages, reported, system_text
 from .protocol import parse
 from .runs import Run, Runs
-from .toolbox import Look, Toolbox
+from .toolbox import CallScope, Toolbox
 from .view import View
 from .whole_text import WholePieces, whole
 
@@ -83,7 +85,7 @@ class Loop:
 
     async def glance(self, state: State) -> State:
         """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
-        id = state.get("id") or uuid.uuid4().hex
+        id = state.get("id") or get_config().get("configurable", {}).get("thread_id") or uuid.uuid4().hex
         run = await self.runs.start(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
@@ -91,9 +93,9 @@ class Loop:
         begun: State = {"id": id, "sources": [record.model_dump(mode="json") for record in records]}
         family, budget = self.policy.family, self.limits.max_visual_tokens
         sizes = [family.glance(source.size, self.glance_fraction).size for source in run.sources]
-        asked = sum(map(family.tokens, sizes))
-        if budget is not None and asked > budget:
-            shares = [budget * family.tokens(size) // asked for size in sizes]
+        cost = sum(map(family.tokens, sizes))
+        if budget is not None and cost > budget:
+            shares = [budget * family.tokens(size) // cost for size in sizes]
             sizes = [family.at_most(size, share) for size, share in zip(sizes, shares, strict=True)]
             if sum(map(family.tokens, sizes)) > budget:
                 detail = f"the cheapest look costs more than max_visual_tokens={budget}: allow more"
@@ -110,8 +112,8 @@ class Loop:
         run = await self._run(state)
         steps = STEPS.validate_python(state["steps"])
         before = history.turns(history.current(steps))
-        told = state.get("ending")
-        ending = StopReason(told) if told else self._hurry(run, before)
+        stored = state.get("ending")
+        ending = StopReason(stored) if stored else self._hurry(run, before)
         turn = await self._asked(state, run, steps, conclude=ending is not None)
         if not isinstance(turn, Turn):
             return turn
@@ -182,16 +184,36 @@ class Loop:
         assert isinstance(turn, Turn)
         if turn.problem is not None:
             return {"steps": _dumped([Observation(text=reported(turn.problem, self.policy.style))])}
-        observations = await self._calls(turn.calls, steps[:-1], run, state["question"])
+        before = steps[:-1]
+        question = history.latest_question(state["question"], before)
+        scope = CallScope(tuple(history.views(before)), run.sources, self.policy.family, question)
+        observations = await carried_out(
+            turn.calls,
+            before,
+            scope,
+            self.toolbox,
+            budget=self.limits.max_visual_tokens,
+            seconds=self._left(run),
+            span=run.span,
+        )
         update: State = {"steps": _dumped(observations)}
-        earlier = history.by_turn(history.current(steps[:-1]))
+        earlier = history.by_turn(history.current(before))
         lately = [earlier[-1] if earlier else [], observations]
-        if all(history.all_failed(turn, FailureKind.REPEATED) for turn in lately):
+        if all(history.all_failed(seen, FailureKind.REPEATED) for seen in lately):
             return self._ending(update, StopReason.REPEATED_CALL)
-        refused = [turn for turn in (*earlier, observations) if history.any_failed(turn, FailureKind.OVER_BUDGET)]
-        if len(refused) > 1 and refused[-1] is observations:
+        refused = [seen for seen in (*earlier, observations) if history.any_failed(seen, FailureKind.OVER_BUDGET)]
+        again = len(refused) > 1 or self._spent_out([*before, *observations])
+        if refused and refused[-1] is observations and again:
             return self._ending(update, StopReason.TOKEN_BUDGET)
         return update
+
+    def _spent_out(self, steps: Sequence[Step]) -> bool:
+        """Whether a policy can be made to answer, and the budget holds not even the cheapest look at any image."""
+        if self._concluding is None:
+            return False
+        family, spent = self.policy.family, history.spent(history.current(steps))
+        cheapest = min(family.tokens(family.at_most(view.size, 0)) for view in history.views(steps))
+        return spent + cheapest > (self.limits.max_visual_tokens or math.inf)
 
     def _hurry(self, run: Run, turns: Sequence[Turn]) -> StopReason | None:
         return self.limits.hurry(run.seconds, turns) if self._concluding is not None else None
@@ -203,53 +225,9 @@ class Loop:
         ended[key] = reason.value
         return ended
 
-    async def _calls(
-        self, calls: Sequence[ToolCall], steps: Sequence[Step], run: Run, question: str
-    ) -> list[Observation]:
-        """Make the calls of one turn side by side: all of them refer to the images shown before it."""
-        views = history.views(steps)
-        look = Look(tuple(views), run.sources, self.policy.family, history.latest_question(question, steps))
-        made = history.calls_made(steps, self.toolbox)
-        work: list[Any] = []
-        with telemetry.Calls(run.span, self.toolbox.names) as spans:
-            for call in calls:
-                fingerprint = self.toolbox.fingerprint(call, len(look.views))
-                again = fingerprint in made
-                run_it = partial(self.toolbox.run, call, look, time_limit=self._left(run))
-                work.append(spans.during(call, partial(_repeated, call) if again else run_it))
-                made.add(fingerprint)
-            results: list[Observation] = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
-            spent = history.spent(history.current(steps))
-            observations = []
-            for result in results:
-                observation = self._admitted(result, views, spent)
-                if observation.view is not None:
-                    views.append(observation.view)
-                    spent += observation.visual_tokens
-                observations.append(observation)
-            spans.came_back(observations)
-        return observations
-
-    def _admitted(self, observation: Observation, views: Sequence[View], spent: int) -> Observation:
-        """The observation with its number and cost, or refused: shown before, or beyond the budget."""
-        view = observation.view
-        if view is None:
-            return observation
-        cost = self.policy.family.tokens(view.size)
-        if view in views:
-            number = views.index(view) + 1
-            message = f"Image {number} shows exactly that. Look elsewhere, or answer with what you have seen."
-            failure = Failure(kind=FailureKind.REPEATED, message=message)
-        elif (budget := self.limits.max_visual_tokens) is not None and spent + cost > budget:
-            message = "There is no budget left for another view like that. Answer with what you have seen."
-            failure = Failure(kind=FailureKind.OVER_BUDGET, message=message)
-        else:
-            return observation.model_copy(update={"visual_tokens": cost, "image": len(views) + 1})
-        return observation.model_copy(update={"view": None, "failure": failure})
-
     def _conversation(self, state: State, run: Run, steps: Sequence[Step]) -> Conversation:
         # From its second call on, the model has several images to choose from.
-        specs, system = self._told[len(run.sources) > 1 or self.limits.max_turns > 2]
+        specs, system = self._tools_told[len(run.sources) > 1 or self.limits.max_turns > 2]
         said = messages(
             state["question"],
             run.sources,
@@ -266,7 +244,7 @@ class Loop:
         return self.policy if isinstance(self.policy, Concluding) else None
 
     @cached_property
-    def _told(self) -> dict[bool, tuple[tuple[ToolSpec, ...], str]]:
+    def _tools_told(self) -> dict[bool, tuple[tuple[ToolSpec, ...], str]]:
         """What the model is told of the tools, by whether it may name the image that it looks at."""
         told = {}
         for several in (False, True):
@@ -294,11 +272,6 @@ class Loop:
 
     def _left(self, run: Run) -> float | None:
         return self.limits.left(run.seconds)
-
-
-async def _repeated(call: ToolCall) -> Observation:
-    message = "You made this very call before. Look at what it showed, look elsewhere, or answer."
-    return Observation(call=call, failure=Failure(kind=FailureKind.REPEATED, message=message))
 
 
 def _dumped(steps: Sequence[Step]) -> list[dict[str, Any]]:

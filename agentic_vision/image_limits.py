@@ -18,7 +18,8 @@ class ImageLimits:
 
     `max_pixels`: width x height of a JPEG that is not progressive. Of what takes more to decode, fewer are let in:
     half of them for PNG, GIF, BMP and most TIFF, a third for WebP, AVIF and JPEG 2000, a fiftieth for icons and for
-    what Pillow decodes in Python (`screening.bytes_per_pixel`). `max_image_bytes`: of a file, or of a `data:` URI.
+    what Pillow decodes in Python (`screening.bytes_per_pixel`). `max_image_bytes`: of a file, or of a `data:` URI
+    (of what is fetched, `UrlRules.max_bytes` as well).
     `max_frames`: that an animation says it has, of which only the first is ever decoded.
     """
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 from PIL import Image
 
-from .errors import ConfigError
+from .errors import ConfigError, ImageError
 from .source import Source
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that come back from a PNG as they were
@@ -39,14 +39,13 @@ class ImageStore:
         kind, data = _as_file(source)
         # Never half of it under its name: whoever reads it may be another process.
         try:
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                try:
-                    file.write(data)
-                    file.flush()
-                    os.replace(file.name, self._folder / f"{source.digest}.{kind}")
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
+            part = self._folder / f"{uuid.uuid4().hex}.part"
+            try:
+                part.write_bytes(data)
+                os.replace(part, self._folder / f"{source.digest}.{kind}")
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise ConfigError(
                 f"an image cannot be kept in {self._folder} ({error.strerror}): see to the room on its disk, or give "
@@ -54,29 +53,37 @@ class ImageStore:
             ) from error
 
     def get(self, digest: str, label: str) -> Source | None:
-        """The source of this digest; None where it is not kept."""
+        """The source of this digest; None where it is not kept. Raises `ImageError` where what is kept is damaged."""
         found = self._find(digest)
         if found is None:
             return None
-        data = found.read_bytes()
-        match found.suffix:
-            case ".file":
-                return Source(label, data=data)
-            case ".png":
-                with Image.open(io.BytesIO(data)) as image:
-                    image.load()
-                    return Source(label, image=image.copy())
-            case _:
-                head, _, pixels = data.partition(b"\n")
-                mode, width, height, *palette = json.loads(head)
-                raw = Image.frombytes(mode, (width, height), pixels)
-                if palette:
-                    raw.putpalette(palette)
-                return Source(label, image=raw)
+        try:
+            return _source(label, found.suffix, found.read_bytes())
+        except Exception as error:  # whatever Pillow makes of the bytes
+            raise ImageError(
+                f"the image that is kept in {found} is damaged: pass the question's images again"
+            ) from error
 
     def _find(self, digest: str) -> Path | None:
         paths = (self._folder / f"{digest}.{kind}" for kind in ("file", "png", "raw"))
         return next((path for path in paths if path.is_file()), None)
+
+
+def _source(label: str, suffix: str, data: bytes) -> Source:
+    match suffix:
+        case ".file":
+            return Source(label, data=data)
+        case ".png":
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+                return Source(label, image=image.copy())
+        case _:
+            head, _, pixels = data.partition(b"\n")
+            mode, width, height, *palette = json.loads(head)
+            raw = Image.frombytes(mode, (width, height), pixels)
+            if palette:
+                raw.putpalette(palette)
+            return Source(label, image=raw)
 
 
 def _as_file(source: Source) -> tuple[str, bytes]:

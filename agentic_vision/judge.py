@@ -82,6 +82,11 @@ class _Loop:
     room: asyncio.Semaphore
     asked: dict[str, _Asked] = field(default_factory=dict)
 
+    def forget(self, key: str, asked: _Asked) -> None:
+        """Nobody joins `asked` any more; another under its key stays."""
+        if self.asked.get(key) is asked:
+            del self.asked[key]
+
 
 class Judge:
     """A model behind an OpenAI-compatible endpoint that says whether an answer is right."""
@@ -127,20 +132,21 @@ class Judge:
         asked = _as_data(question, several, prediction)
         settings = json.dumps([_SYSTEM, _AGAIN, self.model, self.request, asked], sort_keys=True, default=str)
         key = hashlib.sha256(settings.encode()).hexdigest()
-        known = self.cache.get(key) if self.cache else None
+        known = await asyncio.to_thread(self.cache.get, key) if self.cache else None
         if known:
             return Verdict(correct=known[0], reply=known[1], cached=True)
         here = self._loops.get()
-        if key not in here.asked:
-            here.asked[key] = _Asked(asyncio.ensure_future(self._ask(here, key, asked, prediction)))
-            here.asked[key].task.add_done_callback(lambda _: here.asked.pop(key, None))
-        mine = here.asked[key]
+        mine = here.asked.get(key)
+        if mine is None:
+            mine = here.asked[key] = _Asked(asyncio.ensure_future(self._ask(here, key, asked, prediction)))
+            mine.task.add_done_callback(lambda _: here.forget(key, mine))
         mine.waiting += 1
         try:
             return await asyncio.shield(mine.task)  # one who gives up does not end it for the others
         finally:
             mine.waiting -= 1
             if not mine.waiting:
+                here.forget(key, mine)  # whoever asks the same from now on must not wait for what is being cancelled
                 mine.task.cancel()
 
     async def _ask(self, here: _Loop, key: str, asked: str, prediction: str) -> Verdict:

@@ -59,7 +59,10 @@ class JudgeCache:
                 time.sleep(0.01)
 
     def get(self, key: str) -> tuple[bool, str] | None:
-        """The verdict under `key` and the reply that gave it."""
+        """The verdict under `key` and the reply that gave it.
+
+        Waits while `put` does: not for an event loop's own thread.
+        """
         try:
             with self._lock:
                 row = self._connection.execute("SELECT correct, reply FROM verdicts WHERE key = ?", (key,)).fetchone()

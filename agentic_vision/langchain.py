@@ -28,7 +28,7 @@ from .policies.langchain_messages import image_block, images_of
 from .policy import ImagePart
 from .source import ImageLike, Source
 from .tool import TIME_LIMIT, ToolContext, VisualTool
-from .toolbox import Look, Toolbox, coordinates_help
+from .toolbox import CallScope, Toolbox
 from .view import View
 from .visual_tokens import family as family_named
 
@@ -75,7 +75,10 @@ def agent_tool(
             raise ToolException(NO_IMAGE)
         if image is not None and not 1 <= image <= len(sources):
             raise ToolException(f"There is no image {image}: there are images 1 to {len(sources)}.")
-        result = await agent.aask(sources if image is None else [sources[image - 1]], question)
+        try:
+            result = await agent.aask(sources if image is None else [sources[image - 1]], question)
+        except (ConfigError, ImageError) as error:  # an empty question, an image that is damaged further in
+            raise ToolException(str(error)) from error
         if result.answer is None:
             raise ToolException(f"There is no answer ({result.trajectory.detail or result.stop_reason}).")
         return result.answer
@@ -132,16 +135,17 @@ def visual_tool_of(tool: BaseTool, *, time_limit: float = TIME_LIMIT) -> VisualT
     takes_image = fields.pop("image", None) is not None
     encode = ImageBytes()
 
-    async def function(view: View, **arguments: Any) -> str:
-        context: ToolContext = arguments.pop("context")
+    # Our two parameters are named as no argument of a model can be.
+    async def function(_view: View, /, **arguments: Any) -> str:
+        context: ToolContext = arguments.pop("_context")
         if takes_image:
-            arguments["image"] = encode.data_uri(ImagePart(view=view, source=context.source))
+            arguments["image"] = encode.data_uri(ImagePart(view=_view, source=context.source))
         return str(await tool.ainvoke({name: value for name, value in arguments.items() if value is not None}))
 
-    parameters = [inspect.Parameter("view", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=View)]
+    parameters = [inspect.Parameter("_view", inspect.Parameter.POSITIONAL_ONLY, annotation=View)]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
-        for name, (hint, default) in {**fields, "context": (ToolContext, inspect.Parameter.empty)}.items()
+        for name, (hint, default) in {**fields, "_context": (ToolContext, inspect.Parameter.empty)}.items()
     ]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -173,14 +177,13 @@ class _Looking:
 
     def _tool(self, name: str, description: str, schema: dict[str, Any]) -> BaseTool:
         async def call(**arguments: Any) -> list[Any] | str:
-            look = Look(tuple(self._views), self._sources, self._family, "")
+            look = CallScope(tuple(self._views), self._sources, self._family, "")
             seen = await self._toolbox.run(ToolCall(id=name, name=name, arguments=arguments), look)
             return self._result(seen)
 
-        boxes = f" Boxes are {coordinates_help(self._family)}" if self._toolbox.tools[name].boxes else ""
         return StructuredTool(
             name=name,
-            description=description + boxes,
+            description=description,
             args_schema=schema,
             func=_blocking(call),
             coroutine=call,

@@ -14,6 +14,10 @@ LEFT_BEHIND = 32
 """Late calls of one function that may still be running: a batch must not fill the process with threads that hang."""
 
 
+class LateError(Exception):
+    """The time is over. (A `TimeoutError` is what the function itself raised.)"""
+
+
 class Limited:
     """Calls of one function, or of one tool."""
 
@@ -21,7 +25,7 @@ class Limited:
         self._late: list[Callable[[], bool]] = []  # each says whether it is still running
 
     async def call(self, function: Callable[[], Any], seconds: float) -> Any:
-        """The result of `function()`, awaited where it is awaitable; raises what it raises, or `TimeoutError`.
+        """The result of `function()`, awaited where it is awaitable; raises what it raises, or `LateError`.
 
         A plain function runs in a daemon thread of its own: Python cannot stop it, so it is left behind when
         late, and neither the loop nor the end of the process waits for it. A late coroutine is cancelled and not
@@ -52,7 +56,7 @@ class Limited:
                 if work.cancelled():
                     raise RuntimeError("it cancelled itself")
                 return work.result()
-            raise TimeoutError
+            raise LateError
         finally:
             if not work.done():
                 work.cancel()

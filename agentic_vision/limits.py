@@ -52,8 +52,7 @@ class Limits:
             StopReason.TURN_LIMIT: f"no answer in {self.max_turns} turns",
             StopReason.DEADLINE: f"no answer within {self.deadline or 0:g} s",
             StopReason.REPEATED_CALL: "the same call was made again after it was refused",
-            StopReason.TOKEN_BUDGET: "the model went on asking for views beyond "
-            f"max_visual_tokens={self.max_visual_tokens}",
+            StopReason.TOKEN_BUDGET: f"the model asked for views beyond max_visual_tokens={self.max_visual_tokens}",
         }[ending]
 
 

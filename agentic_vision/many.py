@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import AgenticVisionError, ConfigError
 from .messages import StopReason, Trajectory
 from .result import Result
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from .agent import VisionAgent
@@ -19,7 +20,7 @@ async def ask_many(agent: VisionAgent, rows: Iterable[object], concurrency: int)
     """`VisionAgent.abatch`: rows are pairs of images and a question, at most `concurrency` of them in flight."""
     if concurrency < 1:
         raise ConfigError(f"concurrency={concurrency}: give the questions to be asked at a time, 1 or more")
-    waiting = enumerate(rows)
+    waiting = enumerate(list(rows))  # whatever is wrong with them is told before anything is paid for
     results: dict[int, Result] = {}
 
     async def worker() -> None:
@@ -43,12 +44,12 @@ async def _asked(agent: VisionAgent, row: object) -> Result:
         known = isinstance(error, AgenticVisionError)
         failed = Trajectory(
             id=uuid.uuid4().hex,
-            question=str(question),
+            question=whole(str(question)),
             sources=(),
             family=agent.policy.family.name,
             tools=agent.toolbox.names,
             stop_reason=StopReason.POLICY_FAILED,
-            detail=str(error) if known else f"{type(error).__name__}: {error}",
+            detail=whole(str(error) if known else f"{type(error).__name__}: {error}"),
         )
         return Result(failed)
 

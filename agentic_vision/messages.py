@@ -190,7 +190,8 @@ class Trajectory(Record):
 
     `steps` starts with one observation a source, the glances. `detail` says in words why it ended without
     answer. Of a thread with further questions (`Asked` steps), `question` is the first, answer and stop reason are the
-    last one's, and usage is that of all of them.
+    last one's, and usage is that of all of them. `seconds`: wall time of the last question, since it was resumed where
+    it was.
     """
 
     id: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -22,5 +25,7 @@ def only_writer(file: IO[Any], path: Path) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise ConfigError(f"another run is writing {path}: wait for it, or give another place (--out)") from error
+    except OSError as error:  # some network file systems have no locks
+        _LOG.warning("%s cannot be locked (%s): see to it that no other run writes it", path, error.strerror or error)

@@ -76,7 +76,7 @@ class Profile(BaseModel):
         return data
 
 
-def profile(model: str, **known: Any) -> Profile:
+def profile(model: str, /, **known: Any) -> Profile:
     """The profile of a model, by its name; `known` are fields that you know better.
 
     Raises `ConfigError` for a field or a value that cannot be. Warns, once a name, where nothing is known.

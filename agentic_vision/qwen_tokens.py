@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from agentic_vision.errors import ConfigError
 from agentic_vision.token_family import Coordinates, Family, Size
 
 
@@ -99,47 +96,8 @@ class QwenVL(Family):
             coordinates=coordinates,
         )
 
-    @classmethod
-    def from_checkpoint(cls, folder: str | Path) -> QwenVL:
-        """The family of a Qwen-VL checkpoint folder, by its `config.json` and its image processor's settings.
-
-        Settings are read as old and new `transformers` write them. Raises `ConfigError` where there
-        are none.
-        """
-        folder = Path(folder)
-        kind = str(_read_json(folder / "config.json").get("model_type", ""))
-        if not kind.startswith(("qwen2_vl", "qwen2_5_vl", "qwen3_vl")):
-            raise ConfigError(
-                f"{folder} holds a {kind or 'nameless'} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint"
-            )
-        settings = _read_json(folder / "processor_config.json").get("image_processor") or _read_json(
-            folder / "preprocessor_config.json"
-        )
-        if not settings:
-            raise ConfigError(f"{folder} has no preprocessor_config.json: copy it from where the checkpoint came from")
-        size = settings.get("size") or {}
-        known = QWEN3_VL if kind.startswith("qwen3") else QWEN2_VL
-        return cls(
-            kind,
-            settings.get("patch_size", known.patch_size),
-            settings.get("merge_size", known.merge_size),
-            settings.get("min_pixels") or size.get("shortest_edge") or known.min_pixels,
-            settings.get("max_pixels") or size.get("longest_edge") or known.max_pixels,
-            coordinates="pixels" if kind.startswith("qwen2_5_vl") else "per_mille",
-        )
-
 
 # With the limits of the published checkpoints' preprocessor_config.json.
 QWEN2_VL = QwenVL("qwen2-vl", 14, 2, min_pixels=56 * 56, max_pixels=28 * 28 * 16384)
 QWEN2_5_VL = replace(QWEN2_VL, name="qwen2.5-vl", coordinates="pixels")
 QWEN3_VL = QwenVL("qwen3-vl", 16, 2, min_pixels=256 * 256, max_pixels=4096 * 4096)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not valid JSON ({error}): copy it again from where it came from") from error
-    return content if isinstance(content, dict) else {}

@@ -7,19 +7,23 @@ y1], "sufficient": {"tool", "visual_tokens"}}`; what follows `answer` is optiona
 
 from __future__ import annotations
 
-import json
 import os
+import string
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ConfigError, RowError
-from .view import Corners
+from .token_family import Corners
 from .whole_text import whole
 
 # Of images it is not asked: a file's name may hold what is no character.
 Text = Annotated[str, BeforeValidator(lambda text: whole(text) if isinstance(text, str) else text)]
+
+
+LETTERS = string.ascii_uppercase
+"""Of the options, in their order."""
 
 
 class Sufficient(BaseModel):
@@ -46,7 +50,7 @@ class Row(BaseModel):
     question: Text = Field(min_length=1)
     answer: Text
     answers: tuple[Text, ...] = ()
-    options: tuple[Text, ...] = ()
+    options: tuple[Text, ...] = Field(default=(), max_length=len(LETTERS))
     kind: Literal["coarse", "fine"] | None = None
     scene: Text | None = None
     evidence: Corners | None = None
@@ -74,7 +78,7 @@ class Row(BaseModel):
     @property
     def prompt(self) -> str:
         """The question as it is put to a model: its options follow, a line each, behind their letters."""
-        lettered = (f"{chr(ord('A') + number)}. {option}" for number, option in enumerate(self.options))
+        lettered = (f"{letter}. {option}" for letter, option in zip(LETTERS, self.options, strict=False))
         return "\n".join((self.question, *lettered))
 
 
@@ -84,77 +88,47 @@ class Fault(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     line: int
-    id: str | None
-    reason: str
+    id: Text | None
+    reason: Text
 
 
-class Gathered:
-    """Rows as they are read. Those at fault are noted in `faults` or, where there is no such list, raised."""
-
-    def __init__(self, path: Path, faults: list[Fault] | None) -> None:
-        self.path = path
-        self.rows: list[Row] = []
-        self._faults = faults
-        self._first: Fault | None = None
-        self._ids: set[str] = set()
-
-    def add(self, line: int, row: Row) -> None:
-        """Keeps the row, unless there is one of its id."""
-        if row.id in self._ids:
-            self.fault(line, row.id, f"the id {row.id!r} comes twice: make ids unique")
-        else:
-            self._ids.add(row.id)
-            self.rows.append(row)
-
-    def fault(self, line: int, id: str | None, reason: str, said: str = "") -> None:
-        """Notes a fault. Raises `RowError` where nobody asked for them: the line's number, and `said`."""
-        if self._faults is None:
-            raise RowError(f"{self.path}, line {line}{said or f': {reason}'}")
-        fault = Fault(line=line, id=id, reason=reason)
-        self._first = self._first or fault
-        self._faults.append(fault)
-
-    def all(self) -> list[Row]:
-        """The rows. Raises `ConfigError` where there is none."""
-        if not self.rows and self._first:
-            raise ConfigError(
-                f"{self.path} holds no row that can be used (line {self._first.line}: {self._first.reason})"
-            )
-        if not self.rows:
-            raise ConfigError(f"{self.path} holds no rows: give a JSONL file with a question a line")
-        return self.rows
+def located(image: str, folder: str | os.PathLike[str]) -> str:
+    """An image as a row names it, a path made relative to the `folder` of its file. URLs stay what they are."""
+    return image if image[:5].lower() == "data:" or "://" in image[:8] else os.path.join(folder, image)
 
 
-def read_rows(path: str | os.PathLike[str], *, faults: list[Fault] | None = None) -> list[Row]:
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     """The rows of a JSONL file, or of `rows.jsonl` in a folder; image paths are relative to that file.
 
-    A line that is no row, that has no answer, or whose id comes twice is left out and added to `faults`; without
-    such a list it raises `RowError`, with the line's number. Raises `ConfigError` for a file that cannot be read
-    and for no rows.
+    Raises `RowError`, with the line's number, for a line that is no row, that has no answer, or whose id comes twice;
+    `ConfigError` for a file that cannot be read and for no rows.
     """
     path = Path(path) / "rows.jsonl" if os.path.isdir(path) else Path(path)
-    gathered = Gathered(path, faults)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise ConfigError(
             f"cannot read {path} ({error.strerror}): give a JSONL file, such as `agentic-vision data pocket` writes"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text: give a JSONL file (for PocketVQA: --format jsonl)") from error
+    rows: dict[str, Row] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = Row.model_validate_json(line)
         except ValidationError as error:
-            reason = complaint(error)
-            said = f", is no row ({reason}): a row needs id, images, question and answer"
-            gathered.fault(number, _id(line), reason, said)
-        else:
-            images = tuple(str(path.parent / image) for image in row.images)
-            gathered.add(number, row.model_copy(update={"images": images}))
-    return gathered.all()
+            raise RowError(
+                f"{path}, line {number}, is no row ({complaint(error)}): a row needs id, images, question and answer"
+            ) from error
+        if row.id in rows:
+            raise RowError(f"{path}, line {number}: the id {row.id!r} comes twice: make ids unique")
+        images = tuple(located(image, path.parent) for image in row.images)
+        rows[row.id] = row.model_copy(update={"images": images})
+    if not rows:
+        raise ConfigError(f"{path} holds no rows: give a JSONL file with a question a line")
+    return list(rows.values())
 
 
 def complaint(error: ValidationError) -> str:
@@ -162,13 +136,3 @@ def complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "the line"
     return f"{where}: {first['msg'].lower()}"
-
-
-def _id(line: str) -> str | None:
-    """The id that a line which is no row still has."""
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    id = said.get("id") if isinstance(said, dict) else None
-    return str(id) if isinstance(id, str | int) else None

@@ -6,6 +6,7 @@ question's id. A question that is resumed in another process gets its sources ag
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -78,12 +79,12 @@ class Runs:
         finally:
             del self._busy[thread_id]
 
-    def begin(self, id: str, run: Run) -> None:
-        """Hold `run` until `end`."""
-        self._asked[id] = run
+    async def begin(self, id: str, run: Run) -> None:
+        """Hold `run` until `end`. Raises `ConfigError` where its images cannot be kept: then it is not held."""
         if self._images is not None:
             for source in run.sources:
-                self._images.keep(source)
+                await asyncio.to_thread(self._images.keep, source)
+        self._asked[id] = run
 
     def holds(self, id: str) -> bool:
         """Whether someone has begun it, who will end it as well."""
@@ -115,7 +116,9 @@ class Runs:
         return run
 
     async def _again(self, record: SourceRecord) -> Source:
-        kept = self._images.get(record.digest, record.label) if self._images is not None else None
+        kept = None
+        if self._images is not None:
+            kept = await asyncio.to_thread(self._images.get, record.digest, record.label)
         return kept or await Source.aopen(record.label)
 
     def _kept(self, id: str, run: Run) -> Run:

@@ -8,6 +8,7 @@ looked after by `screening`.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -98,7 +99,7 @@ class Source:
         if isinstance(image, Image.Image):
             ImageLimits.current().check_pixels("image", *image.size)
             with _as_image_error("image"):
-                return cls("image", image=ImageOps.exif_transpose(image).copy())
+                return cls("image", image=ImageOps.exif_transpose(image))  # a copy
         if isinstance(image, str) and image[:5].lower() == "data:":
             return cls("data URI", data=_from_data_uri(image))
         if isinstance(image, str) and is_url(image):
@@ -115,12 +116,20 @@ class Source:
 
     @classmethod
     async def aopen(cls, image: ImageLike | Source) -> Source:
-        """`open`, for async callers: others go on while a URL is fetched."""
-        if not (isinstance(image, str) and is_url(image)):
-            return cls.open(image)
-        from agentic_vision.fetch import afetch
+        """`open`, for async callers: others go on while a file is read or a URL fetched, and the digest is taken."""
+        if isinstance(image, Source):
+            return image
+        if isinstance(image, str) and is_url(image):
+            from agentic_vision.fetch import afetch
 
-        return cls(image, data=_checked(await afetch(image), image))
+            return cls(image, data=_checked(await afetch(image), image))
+
+        def opened() -> Source:
+            source = cls.open(image)
+            source.digest  # noqa: B018  of a large image that takes as long as to read it
+            return source
+
+        return await asyncio.to_thread(opened)
 
     @property
     def data(self) -> bytes | None:
@@ -138,9 +147,10 @@ class Source:
         if self._data is not None:
             return hashlib.sha256(self._data).hexdigest()
         assert self._given is not None
-        head = f"{self._given.mode} {self.size[0]}x{self.size[1]} ".encode()
-        palette = bytes(self._given.getpalette() or ())
-        return hashlib.sha256(head + palette + self._given.tobytes()).hexdigest()
+        digest = hashlib.sha256(f"{self._given.mode} {self.size[0]}x{self.size[1]} ".encode())
+        digest.update(bytes(self._given.getpalette() or ()))
+        digest.update(self._given.tobytes())
+        return digest.hexdigest()
 
     def pixels(self, box: Box, size: tuple[int, int]) -> Image.Image:
         """The window `box` (upright source pixels, inside the source) at `size` (width, height), as RGB.
@@ -160,8 +170,8 @@ class Source:
         with _as_image_error(self.label):
             image, scale = self._decode(enough)
             corners = (corners[0] * scale, corners[1] * scale, corners[2] * scale, corners[3] * scale)
-            whole = tuple(round(side) for side in corners)
-            if whole == corners and (whole[2] - whole[0], whole[3] - whole[1]) == wanted:
+            rounded = tuple(round(side) for side in corners)
+            if rounded == corners and (rounded[2] - rounded[0], rounded[3] - rounded[1]) == wanted:
                 cut = image.crop(corners)  # pixel for pixel: copied, not resampled
             else:
                 # Scaling inside the DCT has smoothed the image already: the filter of half the width will do.

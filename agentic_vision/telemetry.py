@@ -230,11 +230,18 @@ def _asked_of(policy: Policy) -> dict[str, Any]:
     if isinstance(name, str) and name:
         known["gen_ai.request.model"] = os.path.basename(name) if os.path.isabs(name) else name
     if isinstance(url := getattr(policy, "base_url", None), str):
+        known |= _server(url)
+    return known
+
+
+def _server(url: str) -> dict[str, Any]:
+    """Of an address that cannot be, nothing: whoever asks there will say so, and watching changes no outcome."""
+    try:
         address = urlsplit(url)
         port = address.port or {"http": 80, "https": 443}.get(address.scheme)
-        if address.hostname and port:
-            known |= {"server.address": address.hostname, "server.port": port}
-    return known
+    except ValueError:
+        return {}
+    return {"server.address": address.hostname, "server.port": port} if address.hostname and port else {}
 
 
 def _seen(view: View, observation: Observation) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from agentic_vision.errors import ConfigError
 
 Size = tuple[int, int]
 Corners = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 Coordinates = Literal["pixels", "per_mille"]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, WithJsonSchema, create_model
-from pydantic.errors import PydanticSchemaGenerationError
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 
 from .docstring import split_docstring
 from .errors import ConfigError
@@ -136,6 +136,8 @@ def _fields(
             raise ConfigError(f"the tool {name} has a parameter 'image', a reserved name: rename it")
         hint = hints[parameter.name]
         if hint is ToolContext:
+            if context is not None:
+                raise ConfigError(f"the tool {name} takes the context twice, as {context} and {parameter.name}")
             context = parameter.name
             continue
         hint, is_box = _without_box(hint)
@@ -145,6 +147,11 @@ def _fields(
             raise ConfigError(f"the tool {name}: {parameter.name} may be a Box or Box | None, not {hint}")
         described = Field(description=argument_help.get(parameter.name))
         default = ... if parameter.default is parameter.empty else parameter.default
+        if is_box and default is not ... and default is not None:
+            raise ConfigError(
+                f"the tool {name}: the default of {parameter.name} is a place in images that nobody has seen: give it "
+                "the type Box | None and the default None"
+            )
         fields[parameter.name] = (Annotated[hint, described] if described.description else hint, default)
     return fields, frozenset(boxes), context
 
@@ -170,8 +177,10 @@ def _arguments_model(name: str, fields: dict[str, Any]) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
     fields = {**fields, "image": (Annotated[int, Field(ge=1, le=MOST_IMAGES)] | None, None)}
     try:
-        return create_model(name, __config__=config, **fields)
-    except (PydanticSchemaGenerationError, NameError) as error:
+        arguments: type[BaseModel] = create_model(name, __config__=config, **fields)
+        arguments.model_json_schema()
+        return arguments
+    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, NameError) as error:
         raise ConfigError(
             f"the tool {name} has an argument that no JSON can hold ({error}): use numbers, strings, "
             "Literal, lists, pydantic models or Box"

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .errors import ConfigError, ToolError
-from .limited import Limited
+from .limited import LateError, Limited
 from .messages import Failure, FailureKind, Observation, ToolCall
 from .policy import ToolSpec
 from .source import Source
@@ -34,7 +34,7 @@ _ADVICE = "Correct the call, or answer with what you have seen."
 
 
 @dataclass(frozen=True)
-class Look:
+class CallScope:
     """What calls refer to: the images shown so far (one or more), their sources, the model's family."""
 
     views: Sequence[View]
@@ -101,7 +101,7 @@ class Toolbox:
 
     def specs(self, family: Family, *, several_images: bool) -> tuple[ToolSpec, ...]:
         """What the model is told of the tools; `several_images` adds the argument `image`."""
-        said = coordinates_help(family)
+        said = _coordinates_help(family)
         return tuple(
             ToolSpec(
                 name=tool.name,
@@ -126,7 +126,7 @@ class Toolbox:
                 return call.name, arguments.model_copy(update={"image": image}).model_dump_json()
         return call.name, repr(sorted(call.arguments.items()))
 
-    async def run(self, call: ToolCall, look: Look, *, time_limit: float | None = None) -> Observation:
+    async def run(self, call: ToolCall, look: CallScope, *, time_limit: float | None = None) -> Observation:
         """Run one call. A view is fitted to the family; its cost and number are the agent's to add.
 
         `time_limit` (seconds) shortens the tool's own limit.
@@ -144,7 +144,7 @@ class Toolbox:
             seconds=time.perf_counter() - started,
         )
 
-    async def _result(self, call: ToolCall, look: Look, time_limit: float | None) -> View | str | Failure:
+    async def _result(self, call: ToolCall, look: CallScope, time_limit: float | None) -> View | str | Failure:
         tool = self.tools.get(call.name)
         if tool is None:
             known = f"The tools are: {', '.join(self.names)}. {_ADVICE}" if self.tools else "There are none."
@@ -162,7 +162,7 @@ class Toolbox:
         limit = min(tool.time_limit, time_limit if time_limit is not None else tool.time_limit)
         try:
             result = await self._limited[tool.name].call(partial(tool.function, view, **given), limit)
-        except TimeoutError:
+        except LateError:
             raise _RefusedError(
                 FailureKind.TIME_LIMIT,
                 f"{tool.name} took longer than {limit:g} s and was given up. Use another tool, or answer.",
@@ -176,7 +176,7 @@ class Toolbox:
         return _checked(tool, result, look)
 
 
-def coordinates_help(family: Family) -> str:
+def _coordinates_help(family: Family) -> str:
     """How the model writes a box."""
     unit = "in pixels of that image" if family.coordinates == "pixels" else "from 0 to 1000"
     return f"[x0, y0, x1, y1] (left, top, right, bottom), {unit}, relative to the image that is looked at."
@@ -197,7 +197,7 @@ def _tool(item: str | VisualTool | Callable[..., Any], installed: dict[str, tupl
     (point,) = installed[item]
     try:
         loaded = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"the tool {item} cannot be loaded ({point.value}): {error}") from error
     if isinstance(loaded, str):
         raise ConfigError(f"the tool {item} ({point.value}) is a text, not a function")
@@ -233,7 +233,7 @@ def _broke(tool: VisualTool, error: BaseException) -> _RefusedError:
     )
 
 
-def _looked_at(tool: VisualTool, arguments: BaseModel, look: Look) -> View:
+def _looked_at(tool: VisualTool, arguments: BaseModel, look: CallScope) -> View:
     number = getattr(arguments, "image", None) or len(look.views)
     if number > len(look.views):
         raise _RefusedError(
@@ -271,7 +271,7 @@ def _source_box(tool: VisualTool, name: str, corners: Sequence[float], view: Vie
     return inside
 
 
-def _checked(tool: VisualTool, result: object, look: Look) -> View | str:
+def _checked(tool: VisualTool, result: object, look: CallScope) -> View | str:
     """The result as it may be shown; refuses what cannot be replayed."""
     if isinstance(result, str) and result.strip():
         return result if len(result) <= MAX_TEXT else f"{result[:MAX_TEXT]} ... (cut)"

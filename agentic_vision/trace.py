@@ -55,8 +55,8 @@ def save_trace(trajectory: Trajectory, images: Sequence[ImageLike | Source], pat
     return Path(path)
 
 
-def trace_html(trajectory: Trajectory, images: Sequence[ImageLike | Source]) -> str:
-    """The page as text. Raises `ConfigError` as `save_trace` does."""
+def trace_html(trajectory: Trajectory, images: Sequence[ImageLike | Source], beside: str = "") -> str:
+    """The page as text. `beside`: HTML that follows the answer. Raises `ConfigError` as `save_trace` does."""
     pictures = Pictures(trajectory, trajectory.open_sources(images), PICTURE_BYTES)
     page = Template(files("agentic_vision").joinpath("trace.html").read_text(encoding="utf-8"))
     return page.substitute(
@@ -64,6 +64,7 @@ def trace_html(trajectory: Trajectory, images: Sequence[ImageLike | Source]) -> 
         title=escape(trajectory.question),
         question=escape(trajectory.question),
         answer=answer_html(trajectory),
+        beside=beside,
         budget=budget_html(trajectory),
         sources=pictures.sources_html(),
         timeline=timeline_html(trajectory, pictures),

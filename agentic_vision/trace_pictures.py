@@ -132,7 +132,7 @@ class Pictures:
                 yield step, step.view
 
     def _uri(self, view: View) -> str:
-        """The pixels of a view, at most `EMBEDDED_SIDE` a side and within its share of the bytes."""
+        """The pixels of a view, at most `side` a side and within its share of the bytes."""
         assert self.sources is not None
         if view in self.made:
             return self.made[view]

@@ -78,7 +78,7 @@ def _lookups(_: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(LOOKUPS, thread_name_prefix="look-up")
 
 
-def _environments() -> tuple[str, ...]:
+def _allowed_by_environment() -> tuple[str, ...]:
     return tuple(entry.strip() for entry in os.environ.get(ALLOW, "").split(",") if entry.strip())
 
 
@@ -91,7 +91,7 @@ class UrlRules:
     `redirects` in a row. Raises `ConfigError` for rules that cannot be.
     """
 
-    allow: Sequence[str] = field(default_factory=_environments)
+    allow: Sequence[str] = field(default_factory=_allowed_by_environment)
     max_bytes: int = 64 * 2**20
     seconds: float = 20.0
     redirects: int = 5

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, mod
 
 from agentic_vision.errors import ImageError, ToolError
 from agentic_vision.source import Source
+from agentic_vision.token_family import Corners
 
-Size = tuple[PositiveInt, PositiveInt]
-Corners = tuple[float, float, float, float]
+_Size = tuple[PositiveInt, PositiveInt]
 
 _TURNS = {
     90: Image.Transpose.ROTATE_270,  # Pillow counts its turns anticlockwise
@@ -83,11 +83,6 @@ class Box(BaseModel):
         """The part inside a picture of `size` (width, height), `None` where the box lies wholly outside."""
         return self.intersect(Box(x0=0, y0=0, x1=size[0], y1=size[1]))
 
-    def iou(self, other: Box) -> float:
-        """Intersection over union: 1 for equal boxes, 0 for boxes that share nothing."""
-        shared = self.intersect(other)
-        return shared.area / (self.area + other.area - shared.area) if shared else 0.0
-
 
 class View(BaseModel):
     """A window on a source and the pixel size at which it is shown, with a turn and a contrast."""
@@ -95,9 +90,9 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     source: int = Field(default=0, ge=0, description="index among the question's images")
-    source_size: Size = Field(description="upright width and height of the source, in its pixels")
+    source_size: _Size = Field(description="upright width and height of the source, in its pixels")
     box: Box = Field(description="the window, in source pixels")
-    size: Size = Field(description="width and height shown, in pixels, after the rotation")
+    size: _Size = Field(description="width and height shown, in pixels, after the rotation")
     rotation: Literal[0, 90, 180, 270] = Field(default=0, description="degrees clockwise")
     contrast: float = Field(default=1.0, gt=0, le=10, description="1 leaves the picture as it is")
 

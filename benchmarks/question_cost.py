@@ -68,7 +68,7 @@ def main() -> None:
         for row in rows:
             for name, agent in agents.items():
                 taken[name, str(row.kind)].append(measured(agent, row))
-    table = Table("", "kind", *FIELDS, title="medians; for each, its ratio to the agent's")
+    table = Table("", "kind", *FIELDS, title="medians; for each, the agent's over it")
     figures = {}
     for (name, kind), found in taken.items():
         medians = {field: statistics.median(one[field] for one in found) for field in FIELDS}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 
@@ -16,10 +18,16 @@ def served(*options: str) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
-            said = server.stderr.readline()
-            address = re.search(r"http://\S+/v1", said)
+            address = None
+            for said in server.stderr:  # warnings may come first
+                address = re.search(r"agentic-vision serves .* on (http://\S+/v1)", said)
+                if address is not None:
+                    break
+                sys.stderr.write(said)
             if address is None:
-                sys.exit(said + server.stderr.read())
-            yield address.group()
+                sys.exit("the server did not start: see above")
+            # Whatever it says later is passed on, or it would wait for somebody to read it.
+            threading.Thread(target=shutil.copyfileobj, args=(server.stderr, sys.stderr), daemon=True).start()
+            yield address.group(1)
         finally:
             server.terminate()

@@ -26,6 +26,11 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The training runs first: they take minutes, much of it waiting, and all the rest goes on beside them."""
+    items.sort(key=lambda item: item.path.name != "test_train.py")
+
+
 @pytest.fixture(scope="session")
 def picture() -> Image.Image:
     """1200 x 900 pixels of noise."""

@@ -32,6 +32,11 @@ def said(reply: Reply) -> Message:
     return Message(role="assistant", parts=(TextPart(text=reply.text),))
 
 
+def anew(reply: Reply) -> Reply:
+    """The reply as it is where nothing was read from a cache."""
+    return reply.model_copy(update={"cached_tokens": 0})
+
+
 def ask(policy: TransformersPolicy, name: str, *messages: Message, seed: int | None = None) -> Reply:
     return asyncio.run(policy.reply(Conversation(id=name, messages=messages), seed=seed))
 

@@ -3,6 +3,9 @@
 # ruff: noqa: ARG001, ARG002 (a tool takes the view, a policy the conversation, whether or not it needs them)
 
 import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from scripted_agent import ANSWER, FULL, Failing, ask
@@ -62,6 +65,32 @@ def test_a_batch_keeps_the_order_and_outlives_its_failures(picture):
     assert "question" in results[3].trajectory.detail
 
 
+def test_rows_that_cannot_be_had_are_told_before_anything_is_asked(picture):
+    def rows():
+        yield picture, "one"
+        raise ValueError("no more rows")
+
+    policy = ScriptedPolicy([ANSWER])
+    with pytest.raises(ValueError, match="no more rows"):
+        VisionAgent(policy).batch(rows())
+    assert not policy.conversations
+    (failed,) = VisionAgent(policy).batch([("none.png", "what \ud83d?")])
+    assert type(failed.trajectory).model_validate_json(failed.trajectory.model_dump_json()) == failed.trajectory
+
+
+def test_a_file_that_does_not_come_holds_up_nobody_else(picture, tmp_path):
+    os.mkfifo(tmp_path / "slow.png")
+    agent = VisionAgent(ScriptedPolicy([ANSWER]))
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(agent.ask, tmp_path / "slow.png", "Which number?")
+        time.sleep(0.05)
+        assert agent.ask(picture, "Which number?").answer == "417"
+        assert not waiting.done()
+        picture.save(tmp_path / "picture.png")
+        (tmp_path / "slow.png").write_bytes((tmp_path / "picture.png").read_bytes())
+        assert waiting.result(timeout=10).answer == "417"
+
+
 def test_a_row_that_is_no_pair_fails_alone_and_is_told_what_a_row_is(picture):
     rows = [(picture, "?"), (picture,), "??", {"image": picture, "question": "?"}, (picture, "?", 1), [picture, "?"]]
     results = VisionAgent(ScriptedPolicy([ANSWER])).batch(rows)
@@ -80,14 +109,14 @@ def test_a_batch_asks_side_by_side_but_not_more_than_allowed(picture):
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             running -= 1
             return Reply(text=ANSWER)
 
-    assert len(VisionAgent(Slow([])).batch([(picture, "?")] * 9, concurrency=3)) == 9
+    assert len(VisionAgent(Slow([ANSWER])).batch([(picture, "?")] * 9, concurrency=3)) == 9
     assert most == 3
     with pytest.raises(ConfigError, match="concurrency=0"):
-        VisionAgent(Slow([])).batch([(picture, "?")], concurrency=0)
+        VisionAgent(Slow([ANSWER])).batch([(picture, "?")], concurrency=0)
 
 
 def test_a_seed_gives_each_question_its_own_and_the_same_question_the_same(picture):
@@ -98,7 +127,7 @@ def test_a_seed_gives_each_question_its_own_and_the_same_question_the_same(pictu
             seeds.append(seed)
             return Reply(text=ANSWER, input_tokens=30, output_tokens=4)
 
-    agent = VisionAgent(Recording([]), seed=7)
+    agent = VisionAgent(Recording([ANSWER]), seed=7)
     usage = agent.ask(picture, "Which number?").usage
     for question, seed in (("Which number?", 8), ("Which number?", 7), ("Which color?", None)):
         agent.ask(picture, question, seed=seed)

@@ -74,6 +74,19 @@ def test_a_view_over_the_budget_is_refused_and_asked_for_again_ends_it(picture):
     assert (result.answer, result.stop_reason) == (None, StopReason.TOKEN_BUDGET)
 
 
+def test_a_closer_look_shrinks_to_what_is_left_of_the_budget_while_it_shows_more_than_was_seen(picture):
+    glance = FAMILY.glance((1200, 900)).tokens
+    whole = ask([crop(0, 0, 500, 500), ANSWER], picture).trajectory.views[1]
+    cost = FAMILY.tokens(whole.size)
+    result = ask([crop(0, 0, 500, 500), ANSWER], picture, max_visual_tokens=glance + cost // 2)
+    first, second = result.trajectory.views
+    assert second.box == whole.box
+    assert first.detail < second.detail < whole.detail
+    assert glance < result.usage.visual_tokens <= glance + cost // 2
+    result = ask([crop(0, 0, 500, 500), ANSWER], picture, max_visual_tokens=glance + cost // 5)
+    assert result.trajectory.observations[-1].failure.kind is FailureKind.OVER_BUDGET
+
+
 def test_the_glance_counts_and_shrinks_to_the_budget(picture):
     result = ask([ANSWER], [picture, picture], max_visual_tokens=200)
     assert result.answer == "417"

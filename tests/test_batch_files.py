@@ -29,7 +29,7 @@ from agentic_vision.cli import app
 from agentic_vision.errors import MisconfiguredError
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.openai import OpenAIPolicy
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 # Whole
 
@@ -42,7 +42,7 @@ def test_rounds_give_what_the_endpoint_gives_when_it_is_asked_at_once(tmp_path):
         + [{"id": "bad", "image": "nope.png", "question": "What?"}],
     )
     settings = {"image_quality": None}
-    with serving(create_app(VisionAgent(EmbeddedPolicy.load()), Settings(raw=True, model="embedded"))) as url:
+    with serving(create_app(VisionAgent(EmbeddedPolicy.load()), ServerSettings(raw=True, model="embedded"))) as url:
 
         def posted(request):
             call = urllib.request.Request(
@@ -211,6 +211,19 @@ def test_files_that_are_no_results_are_refused(tmp_path):
         next_round(given, folder, filed(max_turns=3))
     with pytest.raises(NotYetError):
         filed().ask(tmp_path / "picture.png", "What?")
+
+
+def test_bodies_of_requests_are_not_read_again(tmp_path, monkeypatch):
+    given = rows(tmp_path, 2)
+    made = next_round(given, tmp_path / "rounds", filed())
+    requests = lines(made.files[0])
+    loads, read = json.loads, []
+    monkeypatch.setattr(json, "loads", lambda text, **more: read.append(len(text)) or loads(text, **more))
+    assert next_round(given, tmp_path / "rounds", filed()).missing == 2
+    assert max(read) < min(len(json.dumps(request)) for request in requests)
+    made.files[0].write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"requests-001\.jsonl, line 1, is no request of ours"):
+        next_round(given, tmp_path / "rounds", filed())
 
 
 def test_files_stay_within_the_apis_limits(tmp_path):

@@ -51,7 +51,11 @@ def test_overloaded_it_asks_fewer_at_once_and_climbs_back(tmp_path):
     endpoint = Scripted([answer])
     with endpoint.serving() as url:
         tally = run_batch(
-            rows(tmp_path, 500), tmp_path / "out.jsonl", agent(url, patience=60.0), concurrency=32, watch=watch
+            rows(tmp_path, 500),
+            tmp_path / "out.jsonl",
+            agent(url, patience=60.0, timeout=20.0),
+            concurrency=32,
+            watch=watch,
         )
     assert tally.stop_reasons == {"answered": 500}
     assert limits[0] == 32

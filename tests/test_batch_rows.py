@@ -98,6 +98,13 @@ def test_what_holds_no_rows_is_refused_with_the_mend(tmp_path, name, text, quest
         run_batch(given, tmp_path / "out.jsonl", CAN, question=question)
 
 
+def test_a_place_that_cannot_be_written_is_told_with_the_mend(tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "out.jsonl", tmp_path / ("x" * 250)):
+        with pytest.raises(ConfigError, match=r"cannot write .*--out"):
+            run_batch(rows(tmp_path, 1), out, CAN)
+
+
 def test_rows_are_not_read_ahead_of_those_in_flight(tmp_path, monkeypatch):
     given, ahead, replied = rows(tmp_path, 60), [], 0
     read = Rows.__iter__

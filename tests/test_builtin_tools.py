@@ -7,7 +7,7 @@ from PIL import Image
 
 from agentic_vision import Box, Source, Toolbox, View, family
 from agentic_vision.messages import FailureKind, ToolCall
-from agentic_vision.toolbox import Look
+from agentic_vision.toolbox import CallScope
 
 FAMILY = family("qwen3-vl")
 SIZE = (1600, 1200)
@@ -15,7 +15,7 @@ GLANCE = View.whole(SIZE, FAMILY.glance(SIZE).size)
 
 
 def call(name, arguments=None, views=(GLANCE,), family=FAMILY, size=SIZE):
-    look = Look(views, (Source.open(Image.new("RGB", size)),), family, "?")
+    look = CallScope(views, (Source.open(Image.new("RGB", size)),), family, "?")
     tools = Toolbox.of(["zoom_crop", "full_res", "resize", "rotate", "enhance"])
     return asyncio.run(tools.run(ToolCall(id="call_1", name=name, arguments=arguments or {}), look))
 

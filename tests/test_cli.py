@@ -13,7 +13,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from agentic_vision import VisionAgent
 from agentic_vision.cli import app
+from agentic_vision.cli_options import policy_identity
+from agentic_vision.cli_output import plain
+from agentic_vision.play.agents import Agents
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
@@ -264,6 +268,88 @@ def test_a_tool_that_two_packages_have_is_told_with_both_names(site: Path, pictu
     assert (asked.exit_code, asked.stdout) == (2, "")
     assert "agentic-vision and their-rotate each have a tool 'rotate'" in asked.stderr
     assert run("ask", picture, "What?", "--tools", "zoom_crop").exit_code == 0  # the others work as ever
+
+
+def test_what_a_module_prints_when_it_is_loaded_is_not_on_our_stdout(site: Path, picture: Path) -> None:
+    told = "import sys\nprint('printed')\nsys.__stdout__.write('kept\\n')\n"
+    (site / "their_talk.py").write_text(f"{told}from agentic_vision.tools.rotate import rotate\n")
+    plugin(site, "talk", "their_talk:rotate", group="agentic_vision.tools")
+    for command in (["tools", "--json"], ["ask", picture, "What is it?", "--tools", "talk", "--json"]):
+        done = in_a_shell(*command, path=site)
+        assert done.returncode == 0
+        json.loads(done.stdout)  # and nothing else
+        assert {"printed", "kept"} <= set(done.stderr.split())
+
+
+@pytest.mark.parametrize("asked", [[], ["--json"]])
+def test_people_are_told_what_the_small_checkpoint_knows(picture: Path, asked: list[str]) -> None:
+    """On a terminal, and not as JSON."""
+    screen, terminal = os.openpty()
+    policy = "from agentic_vision.policies.scripted import ScriptedPolicy"
+    model = f"ScriptedPolicy({[write(answer='7')]!r}, family='pocket')"
+    embedded = "from agentic_vision.policies.embedded import EmbeddedPolicy"
+    code = f"{policy}\n{embedded}\nEmbeddedPolicy.load = lambda: {model}\nfrom agentic_vision.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "ask", str(picture), "What?", *asked]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=False)
+    os.set_blocking(screen, False)
+    os.write(terminal, b".")  # or there would be nothing to read
+    said = os.read(screen, 10_000).decode()
+    os.close(terminal)
+    os.close(screen)
+    assert done.returncode == 0, said
+    assert ("--policy Qwen" in said) == (not asked)
+
+
+def test_a_tool_of_ones_own_is_named_by_its_file(picture: Path, says: list[str], tmp_path: Path) -> None:
+    own = tmp_path / "my_tools.py"
+    source = "from agentic_vision import Box, View, visual_tool\n\n@visual_tool\ndef half(view: View) -> View:\n"
+    body = "    width, height = view.source_size\n    return view.crop(Box(x0=0, y0=0, x1=width, y1=height / 2))\n"
+    own.write_text(f'{source}    """See the upper half."""\n{body}')
+    says += [write(calls=[("half", {})]), write(answer="7")]
+    told = run("ask", picture, "What?", "--tools", f"zoom_crop, {own}:half", "--json")
+    assert [(call["name"], call["ok"]) for call in json.loads(told.stdout)["tool_calls"]] == [("half", True)]
+    for name, said in ((f"{own}:third", "has no third"), ("nowhere.py:whole", "cannot import nowhere.py")):
+        wrong = run("ask", picture, "What?", "--tools", name)
+        assert (wrong.exit_code, wrong.stdout) == (2, "")
+        assert said in wrong.stderr
+    (tmp_path / "end.py").write_text("raise SystemExit(3)")
+    assert run("ask", picture, "What?", "--tools", f"{tmp_path}/end.py:tool").exit_code == 2
+
+
+def test_a_policy_is_told_from_others(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, weights in ((one, b"1"), (other, b"2")):
+        folder.mkdir()
+        (folder / "pytorch_model.bin").write_bytes(weights)
+    ids = [policy_identity(str(folder), None).removeprefix(str(folder)) for folder in (one, other)]
+    assert ids[0] != ids[1]
+    assert policy_identity("Qwen/Qwen3-VL-2B-Instruct", None) == "Qwen/Qwen3-VL-2B-Instruct"
+    assert policy_identity("m", "http://a/v1") != policy_identity("m", "http://b/v1")
+    assert policy_identity(None, None).startswith("embedded ")
+
+
+def test_a_package_that_ends_the_process_ends_no_command(site: Path, embedded: VisionAgent) -> None:
+    (site / "their_end.py").write_text("raise SystemExit(3)\n")
+    plugin(site, "end", "their_end:tool", group="agentic_vision.tools")
+    listed = run("tools", "--json")
+    assert (listed.exit_code, "update or uninstall their-end" in listed.stderr) == (0, True)
+    assert "end" not in Agents(embedded).offered
+    plugin(site, "leave", "their_end:app")
+    shown = run("--help")
+    assert (shown.exit_code, "update or uninstall their-leave" in shown.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["12\u202f500\u00a0€", "東\u3000京", "\u0645\u06cc\u200c\u062e", "👩\u200d🔬", "\u200f\u05e9\u05dc", "a\n\tb"],
+)
+def test_text_of_every_script_is_shown_as_it_is(text: str) -> None:
+    assert plain(text) == text
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\x9b", "\r", "\ud800", "\ue000", "\u2028", "\u2029", "\u202e", "\u2066"])
+def test_what_steers_a_terminal_is_not_sent_to_it(char: str) -> None:
+    assert plain(f"a{char}b") == "a\N{REPLACEMENT CHARACTER}b"
 
 
 @pytest.mark.usefixtures("picture")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from scripted_agent import FULL, crop
+from scripted_agent import FAMILY, FULL, crop
 
 from agentic_vision import VisionAgent
 from agentic_vision.cli_output import show_result
@@ -59,6 +59,15 @@ def test_a_model_that_repeats_itself_is_made_to_answer(picture):
     result = ask(Pressed([crop(0, 0, 500, 500, image=1)]), picture, max_turns=9)
     assert (result.answer, result.stop_reason) == ("417", StopReason.REPEATED_CALL)
     assert len(result.trajectory.turns) == 4
+
+
+def test_where_nothing_more_can_be_shown_it_is_made_to_answer_at_once(picture):
+    glance = FAMILY.glance((1200, 900)).tokens
+    result = ask(Pressed([FULL]), picture, max_visual_tokens=glance + 1)
+    assert (result.answer, result.stop_reason) == ("417", StopReason.TOKEN_BUDGET)
+    assert len(result.trajectory.turns) == 2
+    result = ask(Pressed([FULL, crop(0, 0, 100, 100), "<answer>1</answer>"]), picture, max_visual_tokens=glance + 100)
+    assert (result.answer, result.stop_reason) == ("1", StopReason.ANSWERED)
 
 
 def test_who_answers_by_himself_is_not_pressed(picture):

@@ -69,7 +69,7 @@ def test_ci_runs_what_contributors_run() -> None:
 def test_the_workflow_may_only_read_and_tries_every_python_that_is_promised() -> None:
     workflow = read(".github/workflows/ci.yml")
     assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["concurrency"]["cancel-in-progress"] is True
+    assert workflow["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
     assert all("permissions" not in job and job["timeout-minutes"] for job in workflow["jobs"].values())
     promised = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == promised

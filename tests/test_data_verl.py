@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from agentic_vision.cli import app
+from agentic_vision.errors import ConfigError
 
 pytest.importorskip("torch")
+
+from agentic_vision.training import recipe as recipes
+from agentic_vision.training.data.for_run import write_run_data
+from agentic_vision.training.launch import model_folder
+from agentic_vision.training.verl.rollout import check_side
 
 
 def png(colour: str = "red", size: tuple[int, int] = (120, 90)) -> bytes:
@@ -116,3 +123,51 @@ def test_trouble_stops_it_with_all_that_was_found(tmp_path: Path) -> None:
         "unreadable row": 2,
         "prompt too long": 1,
     }
+
+
+def test_every_row_is_read_by_the_agent_that_will_be_trained(tmp_path: Path) -> None:
+    """With its limits, and tools of one's own."""
+    (tmp_path / "tool.py").write_text(
+        'from agentic_vision import View\n\ndef look(view: View) -> View:\n    "Look again."\n    return view\n'
+    )
+    path = jsonl(tmp_path, good(tmp_path))
+    own = f"agent.tools=['{tmp_path / 'tool.py'}:look']"
+    assert command(path, tmp_path / "a.parquet", "--set", own, "--json").exit_code == 0
+    stopped = command(path, tmp_path / "b.parquet", "--set", "agent.max_visual_tokens=1")
+    assert stopped.exit_code == 2
+    assert "token budget" in " ".join(stopped.output.split())
+
+
+class TestRun:
+    """The data step of a training run, on files of one's own."""
+
+    def data(self, folder: Path, train: Path, val: Path) -> list[Path]:
+        files = [f"files.train={train}", f"files.val={val}"]
+        recipe = recipes.read("pocket_smoke", ["pocket=null", *files])
+        with model_folder(recipe) as model:
+            write_run_data(recipe, folder / "data", model)
+        return [folder / "data" / f"{split}.parquet" for split in ("train", "val")]
+
+    def test_what_was_made_ready_is_taken_as_it_is(self, tmp_path: Path) -> None:
+        own, made = jsonl(tmp_path, good(tmp_path, options=["red", "blue"])), tmp_path / "made" / "train.parquet"
+        assert command(own, made).exit_code == 0
+        train, val = self.data(tmp_path / "run", made, own)  # validation as it came
+        assert train.read_bytes() == made.read_bytes()
+        assert pyarrow.parquet.read_table(val).to_pylist() == pyarrow.parquet.read_table(train).to_pylist()
+
+    def test_a_template_without_a_token_for_the_outcome(self, tmp_path: Path) -> None:
+        with model_folder(recipes.read("pocket_cpu")) as model:
+            check_side(model)
+            shutil.copytree(model, tmp_path / "model")
+        template = tmp_path / "model" / "chat_template.jinja"
+        text = template.read_text()
+        assert "<|im_end|>\\n" in text
+        template.write_text(text.replace("<|im_end|>\\n", "<|im_end|>"))
+        with pytest.raises(ConfigError, match="leave `side` out"):
+            check_side(str(tmp_path / "model"))
+
+    def test_what_was_not_is_read_before(self, tmp_path: Path) -> None:
+        made = tmp_path / "train.parquet"
+        made.write_bytes(b"no parquet")
+        with pytest.raises(ConfigError, match=r"cannot read .*train\.parquet"):
+            self.data(tmp_path / "run", made, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,25 @@ from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.protocol import write
 from agentic_vision.rows import Row, Sufficient, read_rows
 from agentic_vision.training import JudgeReward
-from agentic_vision.training.data.difficulty import Measured, Verdict, chosen, confirmed, measure, plot, summary
+from agentic_vision.training.data.difficulty import Difficulty, Measured, chosen, confirmed, measure, plot, summary
 from agentic_vision.training.data.pocket_vqa import write_pocket_vqa
 from agentic_vision.visual_tokens import Family, family
 
 
 @pytest.mark.parametrize(
-    ("glance", "full", "verdict"),
+    ("glance", "full", "difficulty"),
     [
-        (4, 4, Verdict.DIRECT),
-        (3, 0, Verdict.DIRECT),
-        (0, 4, Verdict.NEEDS_CALL),
-        (1, 3, Verdict.NEEDS_CALL),
-        (2, 4, Verdict.CHANCE),
-        (0, 2, Verdict.CHANCE),
-        (1, 1, Verdict.UNANSWERED),
+        (4, 4, Difficulty.DIRECT),
+        (3, 0, Difficulty.DIRECT),
+        (0, 4, Difficulty.NEEDS_CALL),
+        (1, 3, Difficulty.NEEDS_CALL),
+        (2, 4, Difficulty.CHANCE),
+        (0, 2, Difficulty.CHANCE),
+        (1, 1, Difficulty.UNANSWERED),
     ],
 )
-def test_verdicts(glance: int, full: int, verdict: Verdict) -> None:
-    assert Measured("a", 4, glance, full).verdict() is verdict
+def test_difficulties(glance: int, full: int, difficulty: Difficulty) -> None:
+    assert Measured("a", 4, glance, full).difficulty() is difficulty
 
 
 class Sighted:
@@ -73,8 +74,8 @@ def rows(tmp_path: Path) -> list[Row]:
 
 def test_it_keeps_what_teaches_when_to_look(rows: list[Row], tmp_path: Path) -> None:
     measured = measure(rows, Sighted(), tmp_path, n=2)
-    assert [one.verdict() for one in measured[:2]] == [Verdict.DIRECT] * 2
-    assert [one.verdict() for one in measured[4:]] == [Verdict.UNANSWERED] * 2
+    assert [one.difficulty() for one in measured[:2]] == [Difficulty.DIRECT] * 2
+    assert [one.difficulty() for one in measured[4:]] == [Difficulty.UNANSWERED] * 2
     assert summary(measured)["unanswered"] == 2
     kept = chosen(rows, measured, calls=None)
     assert [row.id for row, _ in kept[:2]] == [rows[0].id, rows[1].id]
@@ -105,19 +106,58 @@ def test_it_does_not_go_on_with_what_was_asked_otherwise(rows: list[Row], tmp_pa
         measure(rows[:2], Sighted(), tmp_path, n=2, told={"policy": "m"})
 
 
+def test_another_question_of_the_same_id_is_not_what_was_measured(rows: list[Row], tmp_path: Path) -> None:
+    measure(rows[:2], Sighted(), tmp_path, n=1)
+    moved = [row.model_copy(update={"images": (f"./{row.images[0]}",)}) for row in rows[:1]]
+    assert measure(moved, Sighted(lives=0), tmp_path, n=1)[0].id == rows[0].id
+    other = rows[1].model_copy(update={"answer": "no"})
+    with pytest.raises(ConfigError, match=f"another question under the id '{other.id}': give a fresh folder"):
+        measure([rows[0], other], Sighted(), tmp_path, n=1)
+
+
+def test_nobody_waits_for_the_slowest(rows: list[Row], tmp_path: Path) -> None:
+    """One answer comes last of all, and the others are given meanwhile; what was opened is closed, in the one loop."""
+
+    class Slow(Sighted):
+        closed = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.loops: set[int] = set()
+            self.last = asyncio.Event()
+
+        async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+            self.loops.add(id(asyncio.get_running_loop()))
+            reply = await super().reply(conversation, seed=seed)
+            if self.asked == 1:
+                await asyncio.wait_for(self.last.wait(), 20)
+            if self.asked == 24 * 2 * 8:
+                self.last.set()
+            return reply
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    many = [row.model_copy(update={"id": f"{row.id}-{copy}"}) for copy in range(4) for row in rows]
+    policy = Slow()
+    assert [one.id for one in measure(many, policy, tmp_path, n=8)] == [row.id for row in many]
+    assert len(policy.loops) == 1
+    assert policy.closed
+
+
 def test_the_asked_share_of_calls() -> None:
     rows = [Row(id=str(n), images=("x",), question="?", answer="x") for n in range(12)]
     measured = [Measured(str(n), 1, glance=int(n < 9), full=1) for n in range(12)]  # 9 direct, 3 in need of a call
     kept = chosen(rows, measured, calls=0.25)
-    assert [verdict for _, verdict in kept].count(Verdict.NEEDS_CALL) == 3
+    assert [difficulty for _, difficulty in kept].count(Difficulty.NEEDS_CALL) == 3
     assert len(kept) == 12
-    assert [verdict for _, verdict in chosen(rows, measured, calls=0.5)].count(Verdict.DIRECT) == 3
+    assert [difficulty for _, difficulty in chosen(rows, measured, calls=0.5)].count(Difficulty.DIRECT) == 3
     assert chosen(rows, measured, calls=0.5) == chosen(rows, measured, calls=0.5)
     with pytest.raises(ConfigError, match="share"):
         chosen(rows, measured, calls=2)
 
 
-def test_the_verdicts_are_held_against_what_the_rows_say() -> None:
+def test_the_difficulties_are_held_against_what_the_rows_say() -> None:
     def row(id: str, tool: str | None) -> Row:
         return Row(id=id, images=("x.png",), question="q", answer="a", sufficient=Sufficient(tool=tool))
 
@@ -137,7 +177,7 @@ def test_the_command_on_the_embedded_policy(tmp_path: Path) -> None:
     write_pocket_vqa(tmp_path / "pocket", 8, 5)
     arguments = ["data", "difficulty", str(tmp_path / "pocket"), str(tmp_path / "out"), "--n", "2", "--json"]
     told = json.loads(CliRunner().invoke(app, arguments).stdout)
-    assert told["rows"] == 8 == sum(told[verdict.value] for verdict in Verdict)
+    assert told["rows"] == 8 == sum(told[difficulty.value] for difficulty in Difficulty)
     assert (tmp_path / "out" / "shares.png").is_file()
     kept = read_rows(tmp_path / "out")
     assert len(kept) == told["kept"]
@@ -161,8 +201,8 @@ def test_no_verdict_of_a_judge_is_not_a_wrong_answer(rows: list[Row], tmp_path: 
     found = measured(half)
     assert [one.id for one in found] == [row.id for row in rows[2:]]
     assert len(chosen(rows, found, calls=None)) == 2
-    assert {one.id: one.verdict() for one in measured(lambda request: chat(right(request)))} == {
-        one.id: one.verdict() for one in measure(rows, Sighted(), tmp_path / "exact", n=2)
+    assert {one.id: one.difficulty() for one in measured(lambda request: chat(right(request)))} == {
+        one.id: one.difficulty() for one in measure(rows, Sighted(), tmp_path / "exact", n=2)
     }
     many = [row.model_copy(update={"id": f"{row.id}-{copy}"}) for copy in range(30) for row in rows[:2]]
     with Scripted([failure(503)]).serving() as url:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from agentic_vision import doctor
 from agentic_vision.cli import app
-from agentic_vision.doctor import Finding, State
+from agentic_vision.doctor import Finding, Health
 from agentic_vision.qwen_tokens import QWEN3_VL
 
 WEIGHTS = "agentic_vision/policies/embedded_checkpoint/model.safetensors"
@@ -161,6 +161,15 @@ def test_settings_are_read_and_keys_are_not_told(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("light")
+def test_a_variable_for_keys_that_holds_none_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTIC_VISION_API_KEYS", " ")
+    code, checks = found()
+    check = checks["AGENTIC_VISION_API_KEYS"]
+    assert (code, check["state"]) == (2, "broken")
+    assert check["mend"] == "put keys in it, or unset it"
+
+
+@pytest.mark.usefixtures("light")
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_checkpoint_is_held_against_what_was_installed(site: Path, whole: bool) -> None:
     content = (resources.files("agentic_vision.policies") / "embedded_checkpoint/model.safetensors").read_bytes()
@@ -181,10 +190,10 @@ def test_a_processor_that_counts_otherwise_is_found() -> None:
     checks = import_module("agentic_vision.policies.local_checks")
     weights = import_module("agentic_vision.policies.weights")
     processor = checks._processor(weights, QWEN3_VL)
-    assert checks.counted(QWEN3_VL, processor).state is State.OK
+    assert checks.counted(QWEN3_VL, processor).state is Health.OK
     processor.patch_size = 14
     differs = checks.counted(QWEN3_VL, processor)
-    assert differs.state is State.BROKEN
+    assert differs.state is Health.BROKEN
     assert "the installed transformers" in differs.detail
 
 

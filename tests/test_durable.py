@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scripted_agent import ANSWER, FULL, crop
+from scripted_agent import ANSWER, FULL, Failing, crop
 
-from agentic_vision import ConfigError, VisionAgent
+from agentic_vision import ConfigError, ImageError, PolicyError, VisionAgent
 from agentic_vision.image_store import ImageStore
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.source import Source
@@ -193,3 +193,37 @@ def test_files_stay_where_they_are_and_a_folder_that_cannot_be_is_said(tmp_path,
     assert list((tmp_path / "images").iterdir()) == []
     with pytest.raises(ConfigError, match="cannot be kept"):
         VisionAgent(ScriptedPolicy([ANSWER]), image_folder=tmp_path / "picture.png")
+
+
+def test_what_cannot_be_kept_or_is_damaged_is_told_and_holds_nothing(tmp_path, picture):
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.sqlite")) as saver:
+        agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver, image_folder=tmp_path / "images")
+        agent.ask(picture, "Which number?", thread_id="one")
+        (kept,) = (tmp_path / "images").iterdir()
+        assert kept.stat().st_mode & 0o777 == (tmp_path / "threads.sqlite").stat().st_mode & 0o777  # as any other file
+        kept.write_bytes(b"\x89PNG")
+        other = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver, image_folder=tmp_path / "images")
+        with pytest.raises(ConfigError, match="damaged"):
+            other.ask(None, "And now?", thread_id="one")
+        shutil.rmtree(tmp_path / "images")
+        with pytest.raises(ConfigError, match="cannot be kept"):
+            other.ask(picture.rotate(90), "Which number?", thread_id="two")
+        assert not any(other._runs.holds(thread) for thread in ("one", "two"))
+
+
+def test_a_thread_that_was_begun_on_the_graph_itself_goes_on_with_the_agent(tmp_path, picture):
+    picture.save(tmp_path / "picture.png")
+    given = {"question": "Which number?", "images": [str(tmp_path / "picture.png")]}
+
+    async def begin(agent, thread, **changes):
+        return await agent.graph.ainvoke({**given, **changes}, {"configurable": {"thread_id": thread}})
+
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.sqlite")) as saver:
+        failing = VisionAgent(Failing(PolicyError("away")), checkpointer=saver)
+        assert asyncio.run(begin(failing, "one"))["stop"] == "policy_failed"
+        with pytest.raises(ImageError):
+            asyncio.run(begin(failing, "two", images=[str(tmp_path / "none.png")]))
+        agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver)
+        assert agent.resume("one").answer == "417"
+        assert agent.ask(None, "And now?", thread_id="one").answer == "417"
+        assert agent.resume("two", picture).answer == "417"

@@ -67,6 +67,19 @@ def test_the_scripted_crop_is_written_in_the_familys_coordinates(rows: list[Row]
     assert summary.strategies["right_crop"].accuracy == 1
 
 
+def test_each_row_has_its_own_script_also_where_all_else_is_the_same(rows: list[Row], tmp_path: Path) -> None:
+    boxes = [(100.0, 100.0, 130.0, 112.0), (10.0, 10.0, 40.0, 22.0)]
+    alike = [rows[1].model_copy(update={"id": str(box), "evidence": box}) for box in boxes]
+    evaluate(alike, policy(), ["right_crop"], tmp_path / "out", batch_size=2)
+    cropped = {
+        line["row"]: next(step["view"]["box"] for step in line["trajectory"]["steps"] if step.get("call"))  # type: ignore[index]
+        for line in logged(tmp_path / "out")
+    }
+    for box in boxes:
+        found = cropped[str(box)]
+        assert (found["x0"] <= box[0], found["y0"] <= box[1], found["x1"] >= box[2]) == (True, True, True)
+
+
 def test_a_killed_run_goes_on_where_it_stopped(rows: list[Row], tmp_path: Path) -> None:
     asked: Counter[str] = Counter()
 
@@ -97,17 +110,18 @@ def test_a_killed_run_goes_on_where_it_stopped(rows: list[Row], tmp_path: Path) 
         batch_size=4,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert first == 8
-    assert seen[0] == (8, 20)
+    assert 8 <= first < 8 + 4  # others may have come back in the same moment
+    assert seen[0] == (first, 20)
     assert seen[-1] == (20, 20)
     pairs = Counter((line["row"], line["strategy"]) for line in logged(out))
     assert set(pairs.values()) == {1}
     assert len(pairs) == 20
-    assert sum(asked.values()) == 20  # nothing was asked twice
+    in_all = sum(asked.values())
+    assert in_all < 20 + 4  # nothing but what was in flight was asked twice
     assert summary.strategies["full"].n == 10
     again = evaluate(rows, counted, ["glance", "full"], out)
     assert again == summary
-    assert sum(asked.values()) == 20
+    assert sum(asked.values()) == in_all
 
 
 def test_as_many_questions_are_asked_at_once_as_the_batch_is_large(rows: list[Row], tmp_path: Path) -> None:
@@ -118,7 +132,7 @@ def test_as_many_questions_are_asked_at_once_as_the_batch_is_large(rows: list[Ro
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
             running -= 1
             return await super().reply(conversation, seed=seed)
 

@@ -19,7 +19,7 @@ from agentic_vision.evaluation.scoring import scorer
 from agentic_vision.judge import Judge
 from agentic_vision.matching import normalised
 
-PEOPLE = {(pair.question, pair.reference, pair.prediction): pair.right for pair in hard_pairs()}
+PEOPLE = {(pair.question, pair.references[0], pair.prediction): pair.right for pair in hard_pairs()}
 
 
 def asked(request: dict[str, Any]) -> tuple[str, str, str]:
@@ -38,7 +38,7 @@ def test_the_pairs_are_hard_in_both_directions() -> None:
     kinds = {"units", "separators", "synonyms", "refusals", "injected"}
     for kind in kinds:
         assert {pair.right for pair in pairs if pair.kind == kind} == {True, False}
-    exact = [normalised(pair.prediction) == normalised(pair.reference) for pair in pairs]
+    exact = [normalised(pair.prediction) == normalised(pair.references[0]) for pair in pairs]
     assert sum(exact) <= 2
 
 
@@ -78,6 +78,22 @@ def test_the_answers_of_an_evaluation_are_pairs_too(tmp_path: Path) -> None:
     assert found.all.agreed == found.all.n == 15
     with pytest.raises(ConfigError, match="holds no evaluation"):
         answered_pairs(tmp_path)
+
+
+def test_an_answer_that_any_of_several_references_gives_is_right(tmp_path: Path) -> None:
+    several = [row.model_copy(update={"answer": "?", "answers": ("?", row.answer)}) for row in ten_rows(tmp_path)]
+    evaluate(several, policy(), ["full"], tmp_path / "out")
+    pairs = answered_pairs(tmp_path / "out")
+    assert {pair.references for pair in pairs} == {row.references for row in several}
+    found = judged(scorer("exact"), pairs)
+    assert found.all.agreed == found.all.n == 10
+
+
+def test_a_rule_that_needs_more_than_a_pair_has_is_refused_with_those_that_do_not() -> None:
+    for rule in ("choice", "vqa"):
+        done = CliRunner().invoke(app, ["judge", "--scoring", rule])
+        assert done.exit_code == 2
+        assert "choose from exact, numeric, relaxed, anls" in done.stderr
 
 
 def test_the_command_measures_rules_as_well() -> None:

@@ -47,6 +47,22 @@ def test_it_is_not_asked_the_same_again_in_any_folder(tmp_path: Path) -> None:
     assert policy.asked == 2 * asked + 10  # other pictures
 
 
+class Named(Counting):
+    """A policy that says which model it is, and how it is set."""
+
+    def __init__(self, model: str, temperature: float = 0.0) -> None:
+        super().__init__()
+        self.model, self.settings = model, {"temperature": temperature}
+
+
+def test_what_one_model_says_is_not_taken_for_anothers(tmp_path: Path) -> None:
+    rows, memory = ten_rows(tmp_path), tmp_path / "replies.sqlite"
+    policies = [Named("a"), Named("b"), Named("b", temperature=0.7)]
+    for number, policy in enumerate(policies):
+        evaluate(rows, policy, ["glance"], tmp_path / str(number), replies=memory)
+    assert [policy.asked for policy in policies] == [10, 10, 10]
+
+
 def test_a_policy_that_can_be_made_to_answer_still_can(tmp_path: Path) -> None:
     rows, policy, memory = ten_rows(tmp_path), Counting(), tmp_path / "replies.sqlite"
     for folder in "ab":

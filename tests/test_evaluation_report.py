@@ -11,6 +11,7 @@ from html_page import Page
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from agentic_vision import source
 from agentic_vision.cli import app
 from agentic_vision.errors import ConfigError, PolicyError
 from agentic_vision.evaluation import evaluate
@@ -63,10 +64,21 @@ def test_two_runs_are_compared_question_by_question(rows: list[Row], tmp_path: P
 def test_runs_that_share_nothing_are_not_compared(rows: list[Row], tmp_path: Path) -> None:
     evaluate(rows[:2], policy(), ["glance"], tmp_path / "a")
     evaluate(rows[2:4], policy(), ["glance"], tmp_path / "b")
-    with pytest.raises(ConfigError, match="no strategy with questions in common"):
-        compare(tmp_path / "a", tmp_path / "b")
+    others = [row.model_copy(update={"question": f"{row.question} Or not?"}) for row in rows[:2]]
+    evaluate(others, policy(), ["glance"], tmp_path / "c")  # of the same ids
+    for other in "bc":
+        with pytest.raises(ConfigError, match="no strategy with questions in common"):
+            compare(tmp_path / "a", tmp_path / other)
     with pytest.raises(ConfigError, match=r"holds no evaluation \(trajectories.jsonl\)"):
         compare(tmp_path / "a", tmp_path)
+
+
+def test_one_question_is_no_difference_that_is_more_than_noise(rows: list[Row], tmp_path: Path) -> None:
+    evaluate(rows[3:4], ScriptedPolicy(careless, family="pocket"), ["agent"], tmp_path / "a")
+    evaluate(rows[3:4], policy(), ["agent"], tmp_path / "b")
+    shown = run("eval", "--compare", tmp_path / "a", tmp_path / "b").stdout
+    assert "0.0 -> 100.0" in shown
+    assert " *" not in shown
 
 
 def test_the_plots_show_every_strategy_and_the_scenes(rows: list[Row], tmp_path: Path) -> None:
@@ -101,6 +113,9 @@ def test_the_page_has_the_figures_the_plots_and_the_worst_disagreements(rows: li
     )  # every tenth row, and the hostile one, is one where it guesses
     assert all((path.parent / link).is_file() for link in page.links if not link.startswith("#"))
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    broken = (path.parent / next(link for link in page.links if link.startswith("disagreements/"))).read_text()
+    assert 'It should be <b dir="auto">1</b>; <i>full</i> said <b dir="auto">1</b>.' in broken
+    assert "../report.html" in Page(broken).links
     assert len(page.all_ids) == len(page.ids)
     assert "Worse than full: 5" in text
     assert report.evaluations is not None
@@ -122,6 +137,31 @@ def test_the_plan_names_the_cheapest_setting_for_a_target(rows: list[Row], tmp_p
     assert "No setting that was measured reaches 100.0 %" not in planned_text(Evaluations.of([tmp_path / "a"]).planned)
 
 
+def test_a_page_opens_no_image_but_of_what_it_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(ten_rows(tmp_path)[:1], policy(), ["agent", "full"], tmp_path / "out")
+    opened: list[str] = []
+    from_file = source._from_file
+    monkeypatch.setattr(source, "_from_file", lambda path: opened.append(Path(path).name) or from_file(path))
+    assert run("report", tmp_path / "out", "--data", tmp_path).exit_code == 0
+    assert set(opened) == {"0.png"}
+
+
+def test_a_law_is_of_one_folder_and_no_plan_goes_below_what_was_measured(rows: list[Row], tmp_path: Path) -> None:
+    shares = ["glance", "resize:0.5", "full"]
+    evaluate(rows[:20], policy(), shares[1:], tmp_path / "a")
+    evaluate(rows[:20], ScriptedPolicy(careless, family="pocket"), shares, tmp_path / "b")
+    assert Evaluations.of([tmp_path / "a"]).planned.law is None
+    report = Evaluations.of([tmp_path / "a", tmp_path / "b"], target=0.1)
+    assert [point.name for point in report.fitted] == ["glance", "resize:0.5 (b)", "full (b)"]
+    assert report.planned.tokens == min(point.tokens for point in report.fitted)
+
+
+def test_only_strategies_that_are_told_where_to_look_are_no_settings(rows: list[Row], tmp_path: Path) -> None:
+    own = "test_evaluation_strategies:randomly"
+    evaluate(rows[:4], policy(), [own, "random", "glance"], tmp_path / "a")
+    assert [point.name for point in Evaluations.of([tmp_path / "a"]).points] == [own, "glance"]
+
+
 def test_the_commands_evaluate_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ten_rows(tmp_path)
     with (tmp_path / "rows.jsonl").open("a") as file:
@@ -136,6 +176,7 @@ def test_the_commands_evaluate_and_report(tmp_path: Path, monkeypatch: pytest.Mo
         "against glance",
         "rows of the data that cannot be used: 2, the first in line 11",
         "12",
+        f"Written to {out}: summary.json, accuracy.png, scenes.png;",
     ):
         assert said in done.stdout
     assert {path.name for path in out.iterdir()} >= {"accuracy.png", "scenes.png", "summary.json"}

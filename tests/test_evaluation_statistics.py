@@ -8,7 +8,7 @@ import random
 import pytest
 
 from agentic_vision.evaluation.outcomes import Outcome
-from agentic_vision.evaluation.paired import paired
+from agentic_vision.evaluation.paired import paired, pairs
 from agentic_vision.evaluation.planner import Law, Point, cheapest, fit
 from agentic_vision.evaluation.plots import front
 from agentic_vision.evaluation.statistics import difference, holm, interval, quantile, sign_test, wilson
@@ -28,15 +28,15 @@ def test_an_interval_is_wilsons_for_shares_and_the_normal_one_for_scores_in_betw
     margin = 1.959964 * math.sqrt(0.13 / 3)
     assert interval([0.2, 0.4, 0.9]) == pytest.approx((0.5 - margin, 0.5 + margin))
     assert interval([0.9, 0.95, 1.0, 1.0])[1] == 1  # type: ignore[index]
-    assert interval([]) is None
+    assert interval([]) is interval([0.5]) is None  # of one value, nobody knows how far others lie from it
 
 
 def test_the_interval_of_a_difference_holds_it_as_often_as_it_says() -> None:
     dice = random.Random(0)
     held = 0
     for _ in range(400):
-        pairs = [(dice.random() < 0.9) - (dice.random() < 0.8) for _ in range(200)]
-        low, high = difference(pairs)
+        changes = [(dice.random() < 0.9) - (dice.random() < 0.8) for _ in range(200)]
+        low, high = difference(changes)  # type: ignore[misc]
         held += low <= 0.1 <= high
     assert 0.92 < held / 400 < 0.98
 
@@ -75,6 +75,14 @@ def test_gain_and_harm_are_counted_question_by_question() -> None:
     assert both.difference == 0.25
     assert both.p == 1
     assert paired({}, {}) is None
+    assert paired({"a": outcome("a", 1)}, {"a": outcome("a", 0)}).interval is None  # type: ignore[union-attr]
+
+
+def test_rows_of_one_id_are_paired_only_where_they_ask_the_same() -> None:
+    ours, theirs = outcome("1", 1), outcome("1", 0)
+    assert len(pairs({"1": ours}, {"1": theirs})) == 1
+    for other in ({"question": "another?"}, {"references": ("8",)}):
+        assert pairs({"1": ours}, {"1": theirs.model_copy(update=other)}) == []
 
 
 def points(law: Law, shares: tuple[float, ...]) -> list[Point]:
@@ -105,6 +113,16 @@ def test_an_accuracy_that_does_not_change_is_a_law_too() -> None:
     flat = fit([Point(name="x", tokens=t, accuracy=1.0, n=10) for t in (0.25, 0.5, 1.0)])
     assert flat is not None
     assert flat.accuracy(0.3) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("accuracies", [(0.7, 0.7, 0.701), (0.001, 0.5, 0.9999), (0.999, 0.9995, 1.0)])
+@pytest.mark.parametrize("shares", [(0.25, 0.5, 1.0), (0.5, 0.50001, 0.50002)])
+def test_no_law_is_beyond_a_number(shares: tuple[float, ...], accuracies: tuple[float, ...]) -> None:
+    law = fit([Point(name="x", tokens=t, accuracy=a, n=100) for t, a in zip(shares, accuracies, strict=True)])
+    assert law is not None
+    for target in (0.0, 0.5, 0.7, 0.95, 1.0):
+        assert 0 <= law.accuracy(max(0.02, target)) <= 1
+        assert 0 <= (law.tokens(target) or 0) <= 1
 
 
 def test_the_cheapest_setting_is_the_one_that_reaches_the_target_for_least() -> None:

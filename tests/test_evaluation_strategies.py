@@ -24,6 +24,10 @@ def look_at_all_fine_ones(row: Row) -> Plan:
     return Plan(tools=True, script=Script("full_res") if row.kind == "fine" else None)
 
 
+def randomly(_: Row) -> Plan:
+    return Plan(tools=False)
+
+
 def no_plan(_: Row) -> str:
     return "look"
 
@@ -52,6 +56,7 @@ def test_a_users_own_strategy_is_a_function_by_import_path(rows: list[Row], tmp_
         ("full:0.5", "full takes no share, resize does: resize:0.5"),
         ("full+fastv:0", "0 is no share"),
         ("nowhere.to_be.found:plan", r"nowhere.to_be.found:plan cannot be imported \(No module"),
+        (".x:y", "no strategy '.x:y'"),
         (f"{__name__}:gone", "cannot be imported"),
         (f"{__name__}:EVIDENCE", "is no function"),
         (f"{__name__}:no_plan", "gives str: return a Plan"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,12 @@ from evaluations import honest, logged, policy, ten_rows
 
 from agentic_vision.errors import ConfigError, MisconfiguredError, PolicyError
 from agentic_vision.evaluation import Summary, Trouble, evaluate
+from agentic_vision.evaluation.folder import opened
+from agentic_vision.evaluation.scoring import ByRule
 from agentic_vision.judge import Judge
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Conversation, Reply
+from agentic_vision.report.evaluations import is_done
 from agentic_vision.rows import Fault, Row
 
 
@@ -132,6 +139,71 @@ def test_a_judge_that_is_down_half_the_time_leaves_no_verdict_and_is_asked_alone
     assert asked == 10
 
 
+def test_errors_that_hold_half_a_character_are_kept_and_end_nothing(rows: list[Row], tmp_path: Path) -> None:
+    def half(conversation: Conversation) -> Reply | str:
+        if conversation.messages[-1].text == "Question 4?":
+            raise ValueError("\ud83d\ude00 and \ud83d")
+        return honest(conversation)
+
+    faults = [Fault(line=3, id="\ud83d", reason="no \ud83d")]
+    summary = evaluate(rows, ScriptedPolicy(half, family="pocket"), ["glance"], tmp_path / "out", faults=faults)
+    assert counted(summary) == (10, {Trouble.POLICY_FAILED: 1}, 4 / 9)
+    (failed,) = [line["detail"] for line in logged(tmp_path / "out") if line["trouble"]]
+    assert str(failed).endswith("\N{GRINNING FACE} and \N{REPLACEMENT CHARACTER}")
+
+
+def test_an_answer_that_a_rule_cannot_bear_has_no_verdict(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = ByRule.score
+
+    async def weak(self: ByRule, row: Row, answer: str) -> tuple[float | None, str | None]:
+        if row.id == "row-4":
+            raise OverflowError("too long")
+        return await score(self, row, answer)
+
+    monkeypatch.setattr(ByRule, "score", weak)
+    assert counted(evaluate(rows, policy(), ["glance"], tmp_path / "out")) == (10, {Trouble.NO_VERDICT: 1}, 4 / 9)
+    assert {line["detail"] for line in logged(tmp_path / "out") if line["trouble"]} == {"OverflowError: too long"}
+    monkeypatch.undo()
+    assert counted(evaluate(rows, policy(), ["glance"], tmp_path / "out")) == (10, {}, 0.5)
+
+
+def test_a_run_that_mended_what_was_in_trouble_is_done(rows: list[Row], tmp_path: Path) -> None:
+    evaluate(rows, failing_on(1, 2), ["glance"], tmp_path / "out")
+    os.utime(tmp_path / "out" / "summary.json", (0, 0))
+    assert not is_done(tmp_path / "out")
+    evaluate(rows, policy(), ["glance"], tmp_path / "out")
+    assert is_done(tmp_path / "out")
+
+
+def test_an_interrupted_run_holds_its_folder_until_its_questions_have_ended(rows: list[Row], tmp_path: Path) -> None:
+    asked, let_go, free = threading.Event(), threading.Event(), threading.Event()
+
+    class Lingering(ScriptedPolicy):
+        async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
+            asked.set()
+            try:
+                return await asyncio.sleep(60, await super().reply(conversation, seed=seed))
+            finally:
+                await asyncio.to_thread(let_go.wait, 20)
+                asyncio.get_running_loop().call_later(0.3, free.set)
+
+    def interrupt() -> None:
+        asked.wait(20)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(rows[:1], Lingering(honest, family="pocket"), ["glance"], tmp_path / "out")
+    with pytest.raises(ConfigError, match="another run is writing"), opened(tmp_path / "out", {}):
+        pass
+    let_go.set()
+    assert free.wait(20)
+    with opened(tmp_path / "out", {}):
+        pass
+
+
 def test_a_damaged_folder_says_what_is_damaged_and_goes_on_from_what_is_whole(
     rows: list[Row], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,6 +246,9 @@ def test_a_folder_is_not_continued_with_other_settings_or_other_rows(rows: list[
     with pytest.raises(ConfigError, match="another question"):
         evaluate([other], policy(), ["glance"], out, name="one")
     assert evaluate(rows, policy(), ["glance", "full"], out, name="one").n == 10  # more of the same is welcome
+    (tmp_path / "1.png").write_bytes((tmp_path / "2.png").read_bytes())
+    with pytest.raises(ConfigError, match="other images under the id 'row-1'"):
+        evaluate(rows, policy(), ["glance"], out, name="one")
 
 
 def test_faults_of_the_data_are_in_the_summary(rows: list[Row], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from server_client import until
 
 from agentic_vision.policies.embedded import EmbeddedPolicy
 
@@ -71,3 +72,21 @@ def test_the_agent_is_put_in_front_and_behind(
     said = capsys.readouterr().out
     assert "25.15" in said
     assert "50 visual tokens" in said
+
+
+def test_a_server_that_warns_first_and_says_much_later_is_served_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "talkative"
+    program.write_text(
+        "#!/bin/sh\necho 'a warning: see http://help.example/v1' >&2\n"
+        "echo 'agentic-vision serves m on http://127.0.0.1:1/v1' >&2\n"
+        f"head -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho done > {tmp_path}/said\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    served = runpy.run_path(str(ROOT / "examples" / "served.py"))["served"]
+    with served() as address:
+        assert address == "http://127.0.0.1:1/v1"
+        until((tmp_path / "said").exists)
+    assert "a warning" in capfd.readouterr().err

@@ -10,7 +10,7 @@ from tool_calls import look
 
 from agentic_vision import Toolbox, View, family
 from agentic_vision.messages import FailureKind, Observation, ToolCall
-from agentic_vision.toolbox import Look
+from agentic_vision.toolbox import CallScope
 
 NAN, INF = float("nan"), float("inf")
 TOOLS = ("zoom_crop", "full_res", "resize", "rotate", "enhance")
@@ -62,7 +62,7 @@ MENDED: dict[str, list[float]] = {
 }
 
 
-def call(name: str, arguments: dict[str, object], at: Look | None = None) -> Observation:
+def call(name: str, arguments: dict[str, object], at: CallScope | None = None) -> Observation:
     started = time.process_time()
     seen = asyncio.run(Toolbox.of(TOOLS).run(ToolCall(id="call_1", name=name, arguments=arguments), at or look()))
     assert time.process_time() - started < 2

@@ -165,7 +165,7 @@ def test_rows_whose_names_look_alike_have_pages_of_their_own(tmp_path: Path) -> 
     evaluate([row.model_copy(update={"answer": "1"}) for row in rows], policy, ["full", "agent"], tmp_path / "out")
     # The last row's image is not known any more: its page is left out, and the others keep theirs.
     path = write_report(Report.of([tmp_path / "out"]), {row.id: row for row in rows[:2]}, tmp_path / "out")
-    links = re.findall(r'<a href="([^"]*)">([^<]*)</a></th><td>([^<]*)', path.read_text(encoding="utf-8"))
+    links = re.findall(r'<a href="([^"]*)">([^<]*)</a></th><td[^>]*>([^<]*)', path.read_text(encoding="utf-8"))
     assert [(name, question) for _, name, question in links] == [(row.id, row.question) for row in rows[:2]]
     for page, _, question in links:
         assert f"<title>{question}</title>" in (path.parent / page).read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("verl")
 
 from agentic_vision import VisionAgent
+from agentic_vision.errors import ConfigError
 from agentic_vision.policies.weights import load_weights
 from agentic_vision.rows import Row, read_rows
 from agentic_vision.training import recipe as recipes
@@ -33,6 +34,15 @@ def test_the_oracle_looks_only_where_it_must(rows: list[Row]) -> None:
         said = weights.tokenizer.decode([t for t, own in zip(record.response, record.mask, strict=True) if own])
         assert ("zoom_crop" in said) == (row.kind == "fine") == (len(record.images) == 2)
         assert f"<answer>{row.answer}</answer>" in said
+
+
+def test_fewer_rows_than_a_batch_are_no_training(rows: list[Row], tmp_path: Path) -> None:
+    recipe = recipes.read("pocket_cpu")
+    with model_folder(recipe) as folder:
+        weights = load_weights(folder, "cpu", "float32")
+    with pytest.raises(ConfigError, match="8 rows are no step of 32"):
+        imitate(rows, recipe, weights, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_learns_and_is_served(rows: list[Row], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 
 import pytest
 from groups import answers
@@ -157,6 +158,49 @@ def test_one_who_gives_up_does_not_end_it_for_the_others():
     with serving(endpoint) as url:
         assert asyncio.run(two(url)).correct
     assert len(endpoint.requests) == 1
+
+
+def test_who_asks_what_is_just_being_given_up_is_answered():
+    endpoint = Endpoint("1", seconds=0.05)
+
+    async def two(url):
+        async with Judge("judge", base_url=url, api_key="none") as judge:
+            first = asyncio.create_task(judge.verdict(*ASKED))
+            await asyncio.sleep(0.02)
+            first.cancel()
+            return await judge.verdict(*ASKED)
+
+    with serving(endpoint) as url:
+        assert asyncio.run(two(url)).correct
+
+
+def test_the_loop_goes_on_while_another_process_writes_the_cache(tmp_path):
+    cache = tmp_path / "verdicts.sqlite"
+
+    async def longest_stop(url):
+        ticks, stopped = [time.monotonic()], asyncio.Event()
+
+        async def tick():
+            while not stopped.is_set():
+                await asyncio.sleep(0.01)
+                ticks.append(time.monotonic())
+
+        async with Judge("judge", base_url=url, api_key="none", cache=cache) as judge:
+            other = sqlite3.connect(cache, isolation_level=None, check_same_thread=False)
+            other.execute("BEGIN IMMEDIATE")
+            ticking = asyncio.create_task(tick())
+            first = asyncio.create_task(judge.verdict(*ASKED))
+            await asyncio.sleep(0.2)  # it has its verdict, and waits to write it
+            threading.Timer(0.5, lambda: other.execute("COMMIT")).start()
+            verdicts = [await judge.verdict("Another?", "1", "1"), await first]
+            stopped.set()
+            await ticking
+            other.close()
+        assert all(verdict.correct for verdict in verdicts)
+        return max(after - before for before, after in pairwise(ticks))
+
+    with serving(Endpoint("1")) as url:
+        assert asyncio.run(longest_stop(url)) < 0.4
 
 
 def test_no_more_requests_at_once_than_allowed():

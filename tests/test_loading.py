@@ -235,8 +235,10 @@ def test_rows_at_fault_stop_no_others(tmp_path: Path) -> None:
         {"id": "m", "images": ["red.png"], "question": "Which?"},
         {},
         {"id": "z", **good},
+        {"id": "n", **good, "options": "-" * 200_000},
+        {"id": "o", **good, "options": [str(n) for n in range(30)], "answer": 27},
     )
-    path.write_text(path.read_text() + '\n{"id"\n[1]\n')
+    path.write_text(path.read_text() + '\n{"id"\n[1]\n{"id": ' + "7" * 5000 + "}\n")
     faults: list[Fault] = []
     rows = load_rows(path, tmp_path / "images", faults=faults)
     assert [row.id for row in rows] == ["a", "z"]
@@ -255,14 +257,47 @@ def test_rows_at_fault_stop_no_others(tmp_path: Path) -> None:
         (13, "l", "the question is missing"),
         (14, "m", "no column 'answer'"),
         (15, None, "no column 'images'"),
-        (18, None, "no JSON"),
-        (19, None, "no JSON object"),
+        (17, "n", "the options are the text"),
+        (18, "o", "there are 30 options"),
+        (20, None, "no JSON"),
+        (21, None, "no JSON object"),
+        (22, None, "no JSON"),
     ]
     assert [(fault.line, fault.id) for fault in faults] == [(line, id) for line, id, _ in wanted]
     for fault, (*_, reason) in zip(faults, wanted, strict=True):
         assert reason in fault.reason
     with pytest.raises(RowError, match="line 2: the id 'a' comes twice"):
         load_rows(path, tmp_path / "images")
+
+
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(png())
+    (tmp_path / "a.csv").write_text("id,image,question,answer\na,red.png,?,x\n", encoding="utf-8-sig")
+    (tmp_path / "a.jsonl").write_text(
+        '{"id": "a", "images": ["red.png"], "question": "?", "answer": "x"}\n', encoding="utf-8-sig"
+    )
+    rows = [*load_rows(tmp_path / "a.csv", tmp_path), *load_rows(tmp_path / "a.jsonl", tmp_path)]
+    assert [row.id for row in [*rows, *read_rows(tmp_path / "a.jsonl")]] == ["a"] * 3
+
+
+def test_lines_of_csv_that_are_no_rows_stop_no_others(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(png())
+    text = base64.b64encode(png() + bytes(200_000)).decode()  # a cell of more than csv reads by itself
+    lines = ["a,,Which, then?,x", "b,red.png,Which?,x,", f"c,{text},Which?,x", "d,red.png,Which?"]
+    (tmp_path / "a.csv").write_text("\n".join(["id,image,question,answer", *lines]) + "\n")
+    faults: list[Fault] = []
+    assert [row.id for row in load_rows(tmp_path / "a.csv", tmp_path / "images", faults=faults)] == ["b", "c"]
+    assert [(fault.line, fault.reason) for fault in faults] == [
+        (1, "it has more cells than the first line names"),
+        (4, "the answer is missing"),
+    ]
+
+
+def test_the_hubs_converted_shards_are_one_split(tmp_path: Path) -> None:
+    for number in range(2):
+        row = {"id": str(number), "image": PICTURE, "question": "?", "answer": "x"}
+        parquet(tmp_path / "test" / f"{number:04}.parquet", row)
+    assert [row.id for row in load_rows(tmp_path / "test", tmp_path / "images")] == ["0", "1"]
 
 
 def test_broken_bytes_are_a_fault(tmp_path: Path) -> None:
@@ -280,18 +315,6 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     path = parquet(tmp_path / "rows.parquet", *({**row, "image": picture} for picture in pictures))
     assert len(load_rows(path, tmp_path / "images", limit=1)) == 1
     assert len(list((tmp_path / "images").iterdir())) < 3
-
-
-def test_lines_at_fault_of_our_own_form_may_be_gathered(tmp_path: Path) -> None:
-    good = {"images": ["x.png"], "question": "Which?", "answer": "red"}
-    path = jsonl(tmp_path / "rows.jsonl", {"id": "a", **good}, {"id": "a", **good}, {"id": "b", **good, "answer": None})
-    path.write_text(path.read_text() + "{\n")
-    faults: list[Fault] = []
-    assert [row.id for row in read_rows(path, faults=faults)] == ["a"]
-    assert [(fault.line, fault.id) for fault in faults] == [(2, "a"), (3, "b"), (4, None)]
-    path.write_text("{\n")
-    with pytest.raises(ConfigError, match=r"holds no row that can be used \(line 1: the line: invalid json"):
-        read_rows(path, faults=faults)
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "empty.jsonl", "text.parquet", "folder", "latin.jsonl", "splits"])

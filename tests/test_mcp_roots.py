@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 from endpoint_agent import RECEIPT
+from endpoints import serving
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from agentic_vision.errors import ImageError
+from agentic_vision.url_rules import UrlRules
 
 pytest.importorskip("mcp", reason="needs the extra: pip install 'agentic-vision[mcp]'")
 
@@ -55,3 +62,16 @@ def test_a_folder_that_may_be_entered_need_not_be_listed(tmp_path: Path) -> None
         assert Roots([inner]).open("receipt.png")[0].size == (160, 192)
     finally:
         inner.chmod(0o755)
+
+
+def test_what_is_fetched_has_the_limit_of_what_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def image(_: Request) -> Response:
+        return Response(RECEIPT.read_bytes(), media_type="image/png")
+
+    rules = UrlRules(allow=("127.0.0.1",))
+    with serving(Starlette(routes=[Route("/v1/a.png", image)])) as url:
+        roots = Roots([tmp_path], rules)
+        assert anyio.run(roots.aopen, f"{url}/a.png")[0].size == (160, 192)
+        monkeypatch.setenv("AGENTIC_VISION_MAX_IMAGE_BYTES", "1000")
+        with pytest.raises(ImageError, match="has more than 1,000 bytes"):
+            anyio.run(Roots([tmp_path], rules).aopen, f"{url}/a.png")

@@ -34,6 +34,7 @@ def test_an_overloaded_endpoint_is_asked_again_when_it_says(picture, after):
         {"retry_after_ms": "inf"},
         {"retry_after": "0"},
         {"retry_after": "Wed, 01 Jan 2020 00:00:00 GMT"},
+        {"retry_after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"},
     ],
 )
 def test_who_says_nonsense_or_now_is_asked_with_back_off_and_not_for_ever(picture, told):
@@ -77,6 +78,9 @@ FATAL = [
     (failure(400, "The image: 10x2 pixels is not allowed"), StopReason.POLICY_FAILED, "this request"),
     (failure(400, "We do not support images larger than 20 MB"), StopReason.POLICY_FAILED, "this request"),
     (failure(400, "The image type is not supported"), StopReason.POLICY_FAILED, "this request"),
+    # Of the pace, and not of the conversation:
+    (failure(429, "Too many tokens, please wait before trying again."), StopReason.POLICY_FAILED, "is overloaded"),
+    (failure(429, "the moderation endpoint is busy"), StopReason.POLICY_FAILED, "is overloaded"),
     (failure(413, "too big"), StopReason.POLICY_FAILED, "lower image_quality"),
     (failure(422, "what is this"), StopReason.POLICY_FAILED, "refuses this request"),
     (chat(None, refusal="I will not."), StopReason.REFUSED, "I will not"),
@@ -89,9 +93,9 @@ FATAL = [
 @pytest.mark.parametrize(("answer", "stop", "said"), FATAL)
 def test_what_would_fail_again_is_asked_once_and_says_its_mend(picture, answer, stop, said):
     endpoint = Scripted([answer])
-    patience = 0.0 if getattr(answer, "status_code", 0) == 500 else 60.0
+    passes = getattr(answer, "status_code", 0) == 500 or said == "is overloaded"
     with endpoint.serving() as url:
-        result = ask(url, picture, patience=patience)
+        result = ask(url, picture, patience=0.0 if passes else 60.0)
     assert (result.answer, result.stop_reason) == (None, stop)
     assert said in result.trajectory.detail
     assert len(endpoint.requests) == 1
@@ -130,6 +134,13 @@ def test_a_responses_endpoint_that_fails_or_refuses_is_typed(picture):
             result = ask(url, picture, api="responses")
         assert result.stop_reason is stop
         assert said in result.trajectory.detail
+
+
+def test_a_part_of_a_response_that_is_not_known_is_no_refusal(picture):
+    answer = response(ANSWER)
+    answer["output"][0]["content"].insert(0, {"type": "output_song", "song": "la"})
+    with Scripted([answer]).serving() as url:
+        assert ask(url, picture, api="responses").answer == "417"
 
 
 # What passes, and comes without its status

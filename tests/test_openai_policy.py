@@ -20,13 +20,13 @@ from agentic_vision import ConfigError, VisionAgent
 from agentic_vision.messages import StopReason
 from agentic_vision.policies.openai import OpenAIPolicy
 from agentic_vision.result import DoneEvent, TextEvent
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 
 @pytest.fixture(scope="module")
 def raw(embedded):
     """Our own server, in front of the embedded checkpoint, without the loop."""
-    with serving(create_app(embedded, Settings(raw=True, model="embedded"))) as url:
+    with serving(create_app(embedded, ServerSettings(raw=True, model="embedded"))) as url:
         yield url
 
 

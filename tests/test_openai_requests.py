@@ -66,6 +66,17 @@ def test_every_native_call_has_its_result_and_the_images_follow_in_order(picture
     assert [part["type"] for part in shown["content"]] == ["text", "image_url"]
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_native_turn_that_says_nothing_is_sent_back_as_openai_takes_it(picture, api):
+    said = {"chat": [chat(""), chat("417")], "responses": [response(), response("417")]}[api]
+    endpoint = Scripted(said)
+    with endpoint.serving() as url:
+        result = ask(url, picture, NATIVE, api=api, **({"request": {"store": False}} if api == "responses" else {}))
+    assert result.answer == "417"
+    for message in endpoint.requests[1]["messages" if api == "chat" else "input"]:
+        assert message["content"] is not None
+
+
 def test_a_server_that_takes_images_in_tool_messages_gets_them_there(picture):
     endpoint = Scripted([chat(calls=[("full_res", "")]), chat("417")])
     with endpoint.serving() as url:
@@ -82,6 +93,17 @@ def test_reasoning_comes_from_its_field_and_goes_back_there(picture):
         result = ask(url, picture, {**NATIVE, "reasoning": "reasoning_content"})
     assert result.trajectory.turns[0].thought == "Too small   to read."
     assert endpoint.requests[1]["messages"][2]["reasoning_content"] == "Too small   to read."
+
+
+def test_the_thought_of_a_malformed_turn_goes_back_once(picture):
+    broken = chat(calls=[("zoom_crop", "{bbox: 1}")], reasoning_content="Too small.")
+    endpoint = Scripted([broken, chat("417")])
+    with endpoint.serving() as url:
+        ask(url, picture, {**NATIVE, "reasoning": "reasoning_content"})
+    said = endpoint.requests[1]["messages"][2]
+    assert said["reasoning_content"] == "Too small."
+    assert "{bbox: 1}" in said["content"]
+    assert "Too small" not in said["content"]
 
 
 def test_responses_send_images_once_and_name_what_is_stored(picture):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from browser import driven, in_chromium
 from endpoint_agent import RECEIPT
 from endpoints import serving
+from scripted_agent import Failing
 from server_client import Slow, until
 from typer.testing import CliRunner
 
@@ -213,6 +214,42 @@ def test_a_visitor_who_leaves_ends_the_question_and_too_many_are_told(monkeypatc
             policy.go.set()
             answered = sum('"answer": "417"' in visitor.result().text for visitor in begun)
         assert answered == 8 - len(refused) == AT_ONCE + 1
+
+
+def test_whoever_leaves_the_queue_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentic_vision.play.app.AT_ONCE", 1)
+    policy = Slow()
+    with serving(create_app(VisionAgent(policy), "m")) as url, ThreadPoolExecutor(2) as visitors:
+        ahead = visitors.submit(httpx.post, f"{root(url)}/ask", json=QUESTION, timeout=30)
+        until(lambda: policy.asked)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{root(url)}/ask", json=QUESTION, timeout=0.5)
+        time.sleep(0.5)  # in which the server hears of it
+        policy.go.set()
+        assert '"answer": "417"' in ahead.result().text
+        assert done(asked(root(url)))["answer"] == "417"  # the next one
+        assert policy.asked == 2
+
+
+def test_a_defect_of_a_policy_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(create_app(VisionAgent(Failing(RuntimeError("a defect of theirs"))), "m")) as url:
+        assert "the question failed (RuntimeError)" in asked(root(url))[-1]["error"]
+    assert "a defect of theirs" in caplog.text
+
+
+@in_chromium
+def test_a_question_that_breaks_off_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def broken(*_: object) -> AsyncGenerator[str, None]:
+        yield json.dumps({"lane": "agent", "html": "<p>begun</p>"}) + "\n"
+
+    monkeypatch.setattr("agentic_vision.play.app.updates", broken)
+    agent = VisionAgent(ScriptedPolicy(["<answer>1</answer>"]))
+    with serving(create_app(agent, "m")) as url, driven(tmp_path / "profile") as page:
+        page.open(root(url))
+        page.until("document.readyState === 'complete'")
+        page.run("document.querySelector('[data-name=receipt]').click(); document.getElementById('ask').click()")
+        page.until("!document.getElementById('error').hidden")
+        assert "broke off" in page.run("document.getElementById('error').innerText")
 
 
 @in_chromium

@@ -18,6 +18,10 @@ from agentic_vision.visual_tokens import family
     [
         ("Qwen/Qwen3-VL-8B-Instruct", "qwen3-vl", "qwen3-vl", "text"),
         ("qwen2.5-vl-7b-instruct", "qwen2.5-vl", "qwen2.5-vl", "text"),
+        ("qwen2.5vl:7b", "qwen2.5-vl", "qwen2.5-vl", "text"),  # Ollama
+        ("bartowski/Qwen_Qwen2.5-VL-7B-Instruct-GGUF", "qwen2.5-vl", "qwen2.5-vl", "text"),
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", "claude", "claude", "native"),  # Bedrock
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", "claude", "claude", "native"),
         ("Senqiao/VisionThink-Efficient", "visionthink", "qwen2.5-vl", "text"),
         ("gpt-4o-2024-08-06", "gpt-4", "openai-tiles", "native"),
         ("gpt-4o-mini", "gpt-4o-mini", "openai-tiles-4o-mini", "native"),
@@ -53,6 +57,8 @@ def test_what_the_user_knows_comes_first():
     assert (found.calls, found.style, found.detail, found.price) == ("text", PromptStyle.TEXT, None, None)
     with pytest.raises(ConfigError, match="calls"):
         profile("gpt-4o", calls="by telephone")
+    with pytest.raises(ConfigError, match=r"model: .*its fields are family"):
+        profile("gpt-4o", **{"model": "gpt-5"})
 
 
 def test_prices_are_known_with_their_date():

@@ -225,8 +225,8 @@ def test_a_layer_s_attention_is_its_own(plain: TransformersPolicy) -> None:
         rotary = text.rotary_emb(hidden, plain._turns.decoder._positions(chunk)[:, None])
         attention = LayerAttention(text.layers[3], hidden, rotary, keys[3], mask)
         expected = out.attentions[3].mean(dim=1)
-        assert torch.allclose(attention.weights(), expected, atol=1e-5)
-        assert torch.allclose(attention.weights(last=2), expected[:, -2:], atol=1e-5)
+        assert torch.allclose(attention.weights(0, torch.arange(len(ids))), expected[0], atol=1e-5)
+        assert torch.allclose(attention.weights(0, torch.tensor([3, 1])), expected[0, [3, 1]], atol=1e-5)
 
 
 def test_the_encoder_s_attention_is_its_own(plain: TransformersPolicy) -> None:
@@ -282,7 +282,7 @@ def test_wrong_use_is_told_with_the_mend(embedded: EmbeddedPolicy, tmp_path: Pat
     with torch.device("meta"):
         text_only = transformers.AutoModelForCausalLM.from_config(config)
     with pytest.raises(ConfigError, match="local weights"):
-        PrunedPolicy.of(ScriptedPolicy([]), "fastv", kept=0.5)  # type: ignore[arg-type]
+        PrunedPolicy.of(ScriptedPolicy(["?"]), "fastv", kept=0.5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"qwen3 model cannot be pruned: give Qwen2-VL, 2\.5-VL or 3-VL"):
         PrunedPolicy.of(replace(embedded.weights, model=text_only), "fastv", kept=0.5)
 

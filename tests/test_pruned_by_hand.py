@@ -26,20 +26,30 @@ def test_max_sum_diversification_by_hand() -> None:
     assert diverse(features * torch.tensor([[3.0], [0.1], [2.0], [7.0]]), 3).tolist() == [0, 2, 3]  # cosines only
 
 
+def merged(joined: torch.Tensor) -> torch.Tensor:
+    """What becomes of tokens 0, 1, 2, ... behind another one."""
+    hidden = torch.arange(-1.0, len(joined)).reshape(1, -1, 1)
+    width = hidden.shape[1]
+    mask = torch.ones(1, width, dtype=torch.bool)
+    stream = Stream(hidden, torch.zeros(3, 1, width), mask, torch.tensor([[-1] + [0] * (width - 1)]), (width - 1,))
+    stream.merge(0, torch.arange(1, width), joined)
+    assert stream.hidden[0, 0] == -1
+    return stream.hidden[0, 1:, 0]
+
+
 def test_dominant_and_contextual_tokens_by_hand() -> None:
     # 4 of 8: three dominant (scores 9, 8, 7 at 1, 4, 6), one contextual: place 0, the first of the others, which
     # 2, 3, 5 and 7 join, for there is no other reference.
     scores = torch.tensor([0.0, 9.0, 1.0, 2.0, 8.0, 3.0, 7.0, 4.0])
     keys = torch.eye(8)
-    mixing, places = choose(scores, keys, 4)
+    joined, places = choose(scores, keys, 4)
     assert places.tolist() == [0, 1, 4, 6]
-    values = torch.arange(8.0)[:, None]
-    assert (mixing @ values)[places].squeeze(1).tolist() == [pytest.approx((0 + 2 + 3 + 5 + 7) / 5), 1.0, 4.0, 6.0]
+    assert merged(joined)[places].tolist() == [pytest.approx((0 + 2 + 3 + 5 + 7) / 5), 1.0, 4.0, 6.0]
     # 11 of 14: two references among the four that are not dominant, 0 and 2; 1 is like 2, and 3 is like 0.
     keys = torch.tensor([[1.0, 0.0], [0.1, 5.0], [0.0, 1.0], [2.0, 0.3]] + [[0.0, 0.0]] * 9)
-    mixing, places = choose(torch.arange(13.0), keys, 11)
+    joined, places = choose(torch.arange(13.0), keys, 11)
     assert places.tolist() == [0, 2, *range(4, 13)]
-    assert (mixing @ torch.arange(13.0)[:, None])[places[:2]].squeeze(1).tolist() == [1.5, 1.5]
+    assert merged(joined)[places[:2]].tolist() == [1.5, 1.5]
 
 
 def test_visiondrop_s_schedule_is_the_released_one() -> None:

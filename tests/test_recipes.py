@@ -13,14 +13,18 @@ pytest.importorskip("verl")
 
 from agentic_vision.cli import app
 from agentic_vision.errors import ConfigError
+from agentic_vision.imports import load
 from agentic_vision.training import recipe as recipes
-from agentic_vision.training.imports import absolute, load, made
+from agentic_vision.training.imports import absolute, made
 from agentic_vision.training.launch import compose_run, environment
 from agentic_vision.training.plans import names
-from agentic_vision.training.rewards import ExactMatch
+from agentic_vision.training.rewards import ExactMatch, FunctionReward
 from agentic_vision.training.rewards.reward import as_reward
+from agentic_vision.training.verl.config import compose
 
 OWN = """
+from functools import cache
+
 from agentic_vision.training import ExactMatch, FunctionReward
 
 def shout(trajectory, reference):
@@ -29,6 +33,10 @@ def shout(trajectory, reference):
 def reward(weight=0.5):
     return ExactMatch() + weight * FunctionReward(shout)
 
+@cache
+def kept():
+    return ExactMatch()
+
 constant = ExactMatch()
 """
 
@@ -36,8 +44,7 @@ constant = ExactMatch()
 @pytest.mark.parametrize("name", names(recipes.RECIPES))
 def test_verl_takes_every_recipe_that_ships(name: str, tmp_path: Path) -> None:
     plan = recipes.read(name)
-    config, check = compose_run(plan, tmp_path)
-    check(config)
+    config = compose_run(plan, tmp_path)
     assert config.data.train_batch_size == plan.prompts
     assert config.actor_rollout_ref.rollout.n == plan.rollouts
     assert config.actor_rollout_ref.actor.optim.lr == plan.learning_rate
@@ -54,8 +61,7 @@ def test_what_is_frozen_is_frozen_on_every_device(
     from verl.utils.import_utils import import_external_libs
     from verl.workers.engine.base import EngineRegistry
 
-    config, check = compose_run(recipes.read("pocket_cpu", [f"device={device}"]), tmp_path)
-    check(config)
+    config = compose_run(recipes.read("pocket_cpu", [f"device={device}"]), tmp_path)
     model = config.actor_rollout_ref.model
     assert model.exclude_modules == "visual|embed_tokens"
     import_external_libs(model.external_lib)
@@ -68,8 +74,7 @@ def test_changes_reach_verl(tmp_path: Path) -> None:
     clip = "verl.actor_rollout_ref.actor.clip_ratio=0.3"
     changes = ["learning_rate=1e-6", "reward.threshold=0", "agent.tools=[full_res]", clip]
     plan = recipes.read("pocket_smoke", changes)
-    config, check = compose_run(plan, tmp_path)
-    check(config)
+    config = compose_run(plan, tmp_path)
     assert config.actor_rollout_ref.actor.optim.lr == 1e-6
     assert config.trainer.v1.sampler.sampler_kwargs.reward.threshold == 0
     assert config.actor_rollout_ref.actor.clip_ratio == 0.3
@@ -79,8 +84,14 @@ def test_changes_reach_verl(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        (["stepz=3"], "cannot have stepz"),
+        (["stepz=3"], r"cannot have stepz: .*\(did you mean steps\?\)"),
+        (["agent.turns=3"], r"\(did you mean agent\.max_turns\?\)"),
+        (["wholly_else=3"], "not permitted$"),
         (["steps=0"], "cannot have steps"),
+        (["save_every=0"], "cannot have save_every"),
+        (["save_every=-1"], "cannot have save_every"),
+        (["frozen=[model|visual]"], r"cannot have frozen\.0"),
+        (["frozen=[visual"], r"'frozen=\[visual' has no YAML behind its = .*: put the value into quotes"),
         (["agent.glance=2"], r"cannot have agent\.glance"),
         (["steps"], "write key=value"),
         (["steps.more=1"], "steps is a value"),
@@ -92,13 +103,68 @@ def test_what_a_recipe_cannot_say(changes: list[str], complaint: str) -> None:
         recipes.read("pocket_smoke", changes)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.b-c",
+        'the "second" look',
+        "it's",
+        r"model\.visual",
+        r"C:\models",
+        "ends in \\",
+        '\\"\\',
+        "a,b=[c]{d: e}",
+        "null",
+    ],
+)
+def test_texts_reach_verl_as_they_are(tmp_path: Path, text: str) -> None:
+    recipe = recipes.read("pocket_smoke")
+    told = recipe.model_copy(update={"name": text, "reward": {**recipe.reward, "judge": text}})
+    config = compose(told, tmp_path / text, text)
+    assert config.trainer.experiment_name == text
+    assert config.trainer.v1.sampler.sampler_kwargs.reward.judge == text
+    assert config.actor_rollout_ref.model.path == text
+    assert config.trainer.default_local_dir == str(tmp_path / text / "checkpoints")
+
+
+def test_a_path_that_verl_would_read_as_a_reference(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give a path without it"):
+        compose_run(recipes.read("pocket_smoke"), tmp_path / "x ${x}")
+    with pytest.raises(ConfigError, match=r"verl does not take this recipe: .*'x' not found"):
+        compose_run(recipes.read("pocket_smoke", ["verl.trainer.experiment_name='${x}'"]), tmp_path)
+
+
+def test_names_with_dots_are_frozen_and_those_that_there_are_not_are_told(tmp_path: Path) -> None:
+    from agentic_vision.training.verl.freezing import freeze
+    from agentic_vision.training.warm_start.architecture import build_model
+
+    def frozen(*names: str) -> set[str]:
+        config = compose_run(recipes.read("pocket_cpu", [f"frozen=[{','.join(names)}]"]), tmp_path)
+        model = build_model(0)
+        freeze(model, config.actor_rollout_ref.model.exclude_modules)
+        return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+    found = frozen("model.visual", "embed_tokens")
+    assert any("embed_tokens" in name for name in found)
+    assert {name for name in found if "embed_tokens" not in name} == {
+        name for name, _ in build_model(0).named_parameters() if name.startswith("model.visual.")
+    }
+    with pytest.raises(ConfigError, match="no parameter has embed_tokenz in its name"):
+        frozen("model.visual", "embed_tokenz")
+
+
+def test_a_null_of_the_recipes_wins_over_what_is_derived(tmp_path: Path) -> None:
+    assert compose_run(recipes.read("pocket_smoke"), tmp_path).actor_rollout_ref.rollout.seed == 1
+    plan = recipes.read("pocket_smoke", ["verl.actor_rollout_ref.rollout.seed=null"])
+    assert compose_run(plan, tmp_path).actor_rollout_ref.rollout.seed is None
+
+
 def test_verl_settings_that_it_does_not_know_or_refuses(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trainer\.nonsense"):
         compose_run(recipes.read("pocket_smoke", ["verl.trainer.nonsense=1"]), tmp_path)
     uneven = recipes.read("pocket_smoke", ["verl.actor_rollout_ref.actor.ppo_mini_batch_size=64"])
-    config, check = compose_run(uneven, tmp_path)
     with pytest.raises(ConfigError, match="verl refuses"):
-        check(config)
+        compose_run(uneven, tmp_path)
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
@@ -129,6 +195,8 @@ class TestOwnThings:
         assert isinstance(made({"target": f"{file}:constant"}), ExactMatch)
         weighed: Any = made({"target": f"{file}:reward", "weight": 0.25})
         assert [part.name for part in weighed.needs[:1]] == ["accuracy"]
+        assert isinstance(made({"target": f"{file}:kept"}), ExactMatch)
+        assert isinstance(as_reward(made({"target": f"{file}:shout"})), FunctionReward)
         assert load(f"{file}:shout") is load(f"{file}:shout")  # a file is run once
 
     @pytest.mark.parametrize(
@@ -137,11 +205,17 @@ class TestOwnThings:
             ({}, "needs a target"),
             ({"target": "no_colon"}, "names nothing"),
             ({"target": "no.such.module:reward"}, "cannot import"),
+            ({"target": ".relative:reward"}, "cannot import .relative"),
+            ({"target": "{broken}:reward"}, "cannot import .*broken.py.*: NameError: .*nothing"),
             ({"target": "json:no_such"}, "has no no_such"),
+            ({"target": "agentic_vision.training:CallRatioPenalty"}, "does not take {}: missing"),
             ({"target": "agentic_vision.training.recipes.rewards:vision_think", "treshold": 1}, "does not take"),
         ],
     )
-    def test_what_cannot_be_made(self, settings: dict[str, Any], complaint: str) -> None:
+    def test_what_cannot_be_made(self, settings: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+        (tmp_path / "broken.py").write_text("nothing")
+        if "target" in settings:
+            settings = {**settings, "target": settings["target"].replace("{broken}", str(tmp_path / "broken.py"))}
         with pytest.raises(ConfigError, match=complaint):
             made(settings)
 
@@ -172,6 +246,8 @@ class TestCommand:
         assert shown.exit_code == 0
         assert "lr: 0.5" in shown.stdout
         assert "GroupRewardSampler" in shown.stdout
+        as_json = json.loads(self.run("pocket_smoke", "--dry-run", "--json", "learning_rate=0.5").stdout)
+        assert as_json["actor_rollout_ref"]["actor"]["optim"]["lr"] == 0.5
 
     def test_it_says_what_is_missing(self) -> None:
         assert "name a recipe" in self.run().output

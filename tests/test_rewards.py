@@ -22,6 +22,7 @@ from agentic_vision.training import (
     FormatReward,
     FunctionReward,
     Group,
+    Part,
     VisualBudget,
     VisualCost,
 )
@@ -105,6 +106,29 @@ def test_a_part_that_was_cancelled_by_others_is_a_failure_and_no_end():
 
     scores = score(ExactMatch() + FunctionReward(cancelled), answers("417"))
     assert scores.parts == {"accuracy": (1,), "cancelled": (None,)}
+
+
+def test_a_part_that_gives_up_on_another_is_a_failure_and_so_is_the_other():
+    class Patient(Part):
+        name = "patient"
+
+        async def values(self, scoring):
+            await asyncio.sleep(9)
+            return (1.0,) * len(scoring.group)
+
+    class Hasty(Part):
+        name = "hasty"
+
+        def __init__(self, other):
+            self.needs = (other,)
+
+        async def values(self, scoring):
+            return await asyncio.wait_for(scoring.of(self.needs[0]), 0.02)
+
+    scores = score(ExactMatch() + Hasty(Patient()), answers("417"))
+    assert scores.parts == {"accuracy": (1,), "hasty": (None,), "patient": (None,)}
+    assert scores.failures.keys() == {"hasty", "patient"}
+    assert scores.failures["hasty"].startswith("TimeoutError")
 
 
 def test_giving_up_ends_all_that_is_being_asked():
@@ -293,21 +317,37 @@ class TestVisualBudget:
         budget = VisualBudget(0.5, price=2.0, rate=0.1)
         dear = group(trajectory("1", tokens=100), trajectory("1", tokens=50))  # 1/4 too much in the mean
         assert totals(budget, dear) == (2.0, 1.0)
+        budget.learn([dear])
         assert budget.price == pytest.approx(2.025)
         cheap = group(trajectory("1", tokens=25), trajectory("1", tokens=25))
         assert totals(budget, cheap) == pytest.approx((0.50625, 0.50625))
+        budget.learn([cheap])
         assert budget.price == pytest.approx(2.0)
+
+    def test_scoring_leaves_it_as_it_is(self) -> None:
+        """As validation scores: what was looked at there is no part of the training."""
+        budget = VisualBudget(0.5, price=2.0, rate=0.1)
+        totals(ExactMatch() - budget, group(trajectory("1", tokens=100)))
+        assert budget.price == 2.0
+
+    def test_a_batch_moves_it_by_each_of_its_groups(self) -> None:
+        one, several = VisualBudget(0.5, rate=0.1), VisualBudget(0.5, rate=0.1)
+        groups = [group(trajectory("1", tokens=tokens)) for tokens in (100, 25, 80)]
+        for each in groups:
+            one.learn([each])
+        several.learn(groups)
+        assert several.price == one.price == pytest.approx(1 + 0.1 * (0.5 - 0.25 + 0.3))
 
     def test_it_never_pays_for_looking(self) -> None:
         budget = VisualBudget(0.9, price=0.01, rate=1.0)
-        totals(budget, group(trajectory("1", tokens=25)))
+        budget.learn([group(trajectory("1", tokens=25))])
         assert budget.price == 0.0
 
     def test_of_a_policy_that_answers_at_random_it_makes_one_that_keeps_to_the_budget(self) -> None:
         budget, share = VisualBudget(0.4, rate=0.5), 1.0
         for _ in range(400):  # who pays more than it gets (here: 1/2 for full resolution) calls less
             spent = [100 if n < share * 10 else 25 for n in range(10)]
-            totals(budget, group(*(trajectory("1", tokens=tokens) for tokens in spent)))
+            budget.learn([group(*(trajectory("1", tokens=tokens) for tokens in spent))])
             share = min(max(share + 0.1 * (0.5 - 0.75 * budget.price), 0.0), 1.0)
         assert sum(spent) / 1000 == pytest.approx(0.4, abs=0.16)
 

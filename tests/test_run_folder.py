@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from agentic_vision.report.metrics import smoothed
 from agentic_vision.report.training_runs import runs_in
 from agentic_vision.training import recipe as recipes
 from agentic_vision.training.curves import draw_curves
+from agentic_vision.training.launch import launch
 from agentic_vision.training.run_folder import RunFolder, step_figures
 
 
@@ -38,6 +40,32 @@ def test_it_goes_on_from_the_last_checkpoint(run: RunFolder) -> None:
     assert [line["step"] for line in run.steps()] == [1, 2, 3, 4]
 
 
+def test_a_step_that_a_kill_kept_from_being_told_is_told_later(run: RunFolder) -> None:
+    """verl wrote its checkpoint and its log, and we were killed before we had read them."""
+    for step in (1, 2):
+        run.add(step, {"reward": step / 10})
+    said = [{"step": step, "data": {"agentic/reward": step / 10}} for step in (0, 1, 2, 3, 4)]
+    said[0]["data"] = {"val-core/fine/reward/mean@1": 0.5}
+    run.next_log().write_text("".join(json.dumps(line) + "\n" for line in said) + '{"step": 5, "da')
+    checkpointed(run, 3)
+    assert [line["step"] for line in run.rewind()] == [1, 2, 3]
+    assert run.steps()[-1] == {"step": 3, "reward": 0.3}
+
+
+@pytest.mark.parametrize("steps", [(), (2, 10, 9)])
+def test_where_a_kill_or_a_full_disk_left_no_number_the_newest_whole_checkpoint_counts(
+    run: RunFolder, steps: tuple[int, ...]
+) -> None:
+    for step in steps:
+        (run.checkpoints / f"global_step_{step}").mkdir(parents=True)
+        (run.checkpoints / f"global_step_{step}" / "data.pt").touch()
+    (run.checkpoints / "global_step_11").mkdir(parents=True)  # the one that was being written
+    run.latest.write_text("")
+    run.rewind()
+    assert run.resumes_at == max(steps, default=0)
+    assert run.latest.exists() == bool(steps)  # verl reads no empty one
+
+
 def test_without_a_checkpoint_it_starts_over(run: RunFolder) -> None:
     run.add(1, {"reward": 0.1})
     assert run.rewind() == []
@@ -51,6 +79,22 @@ def test_another_recipe_does_not_go_on_with_it(run: RunFolder) -> None:
     (run.path / "recipe.json").write_text("{")
     with pytest.raises(ConfigError, match="broken"):
         run.claim(recipes.read("pocket_smoke"))
+
+
+def test_a_description_may_change_but_steps_that_were_made_stay(run: RunFolder) -> None:
+    run.claim(recipes.read("pocket_smoke", ["description=better said", "name=other"]))
+    checkpointed(run, 6)
+    run.claim(recipes.read("pocket_smoke", ["steps=6"]))
+    with pytest.raises(ConfigError, match="has made 6 steps: give steps=6 or more"):
+        run.claim(recipes.read("pocket_smoke", ["steps=5"]))
+
+
+def test_a_folder_is_one_runs_at_a_time(run: RunFolder) -> None:
+    """The second would cut back the figures of the first."""
+    run.add(1, {"reward": 0.1})
+    with run.locked(), pytest.raises(ConfigError, match="another run is writing"):
+        launch(recipes.read("pocket_smoke"), run.path)
+    assert len(run.steps()) == 1
 
 
 def test_every_attempt_has_a_log_of_its_own(run: RunFolder) -> None:
@@ -87,6 +131,24 @@ class TestCurves:
         one, both = draw_curves([run.path], tmp_path / "a.png"), draw_curves([run.path, seeds], tmp_path / "b.png")
         assert one.read_bytes()[:4] == both.read_bytes()[:4] == b"\x89PNG"
         assert one.read_bytes() != both.read_bytes()
+
+    def test_the_legend_names_the_lines_that_there_are(
+        self, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from matplotlib.figure import Figure
+
+        shown: list[list[str]] = []
+        real = Figure.legend
+        monkeypatch.setattr(
+            Figure,
+            "legend",
+            lambda self, handles, labels, **how: shown.append(labels) or real(self, handles, labels, **how),
+        )
+        run.add(1, {"reward": 0.5, "call_ratio": 0.5})
+        draw_curves([run.path], tmp_path / "a.png")
+        run.add(2, {"reward": 0.5, "call_ratio_fine": 0.5})
+        draw_curves([run.path], tmp_path / "a.png")
+        assert shown == [["run", "all questions"], ["run", "all questions", "fine"]]
 
     def test_of_a_run_that_has_not_begun(self, run: RunFolder, tmp_path: Path) -> None:
         assert draw_curves([run.path], tmp_path / "a.png").is_file()

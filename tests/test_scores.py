@@ -51,7 +51,7 @@ def outcome(*steps: Turn | Observation, **changes: Any) -> Outcome:
         usage=Usage(visual_tokens=changes.pop("spent", 25), full_resolution_tokens=100),
     )
     row = Row(id="r", images=("x",), question="q", answer="7", kind=changes.pop("kind", "fine"), evidence=EVIDENCE)
-    asked = Outcome.about(row, "agent", "digest").with_(
+    asked = Outcome.about(row, "agent", "digest").ended_as(
         trajectory,
         row,
         forced=changes.pop("forced", False),

@@ -18,7 +18,7 @@ from agentic_vision.messages import Trajectory
 from agentic_vision.policies.openai import OpenAIPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,40 @@ def test_what_was_said_before_is_part_of_the_question():
     assert seen == [
         "Be brief.\n\nThe conversation so far:\n\nUser: Hello\n\nAssistant: Hi.\n\nNow:\n\nWhat is the total?"
     ]
+
+
+SHOWN = messages("")[-1]  # an image without a word
+ASKED = {"role": "user", "content": "Which number?"}
+SYSTEM = {"role": "system", "content": "Read the number."}
+TALK = "The conversation so far:\n\nUser: Which number?\n\nAssistant: 1\n\nNow:\n\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ([SYSTEM, SHOWN], "Read the number."),
+        ([ASKED, SHOWN], "Which number?"),
+        ([SYSTEM, ASKED, {"role": "assistant", "content": "1"}, SHOWN], f"{TALK}Read the number."),
+        ([ASKED, {"role": "assistant", "content": "1"}, SHOWN], None),
+    ],
+)
+def test_an_image_without_words_asks_no_old_question(said, asked):
+    seen = []
+    policy = ScriptedPolicy(lambda conversation: seen.append(conversation.messages[-1].text) or ANSWER)
+    with serving(create_app(VisionAgent(policy))) as url:
+        if asked is None:
+            with pytest.raises(openai.BadRequestError, match="the question is empty"):
+                ask(url, said=said)
+        else:
+            ask(url, said=said)
+            assert seen == [asked]
+
+
+def test_null_is_what_was_not_said(url):
+    nulls = {"stream": None, "seed": None, "n": None, "tools": None, "tool_choice": None, "agentic_vision": None}
+    body = {"model": None, "messages": messages(), **nulls, "stream_options": {"include_usage": None}}
+    told = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
+    assert told.status_code == 200, told.text
 
 
 def test_without_an_image_the_policy_answers_by_itself():
@@ -139,6 +173,38 @@ def test_a_refusal_and_no_answer_are_told_by_the_finish_reason():
     assert done.model_extra["agentic_vision"]["stop_reason"] == "turn_limit"
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_defect_is_an_error_of_openais_and_is_counted_and_logged(raw, caplog):
+    policy = Failing(RuntimeError("a defect of theirs"))
+    with serving(create_app(VisionAgent(policy), ServerSettings(raw=raw))) as url:
+        with pytest.raises(openai.InternalServerError, match="its log says more") as raised:
+            ask(url)
+        assert raised.value.code == "internal_error"
+        begun = []
+        with pytest.raises(openai.APIError, match="its log says more"):
+            begun.extend(ask(url, stream=True))
+        counted = httpx.get(url.replace("/v1", "/metrics")).text
+    assert 'agentic_vision_requests_total{status="500"} 1.0' in counted
+    assert caplog.text.count("RuntimeError: a defect of theirs") == 2
+
+
+def test_the_bare_policys_failures_are_told_as_the_agents():
+    with serving(create_app(VisionAgent(Failing(MisconfiguredError("a wrong key"))), ServerSettings(raw=True))) as url:
+        with pytest.raises(openai.APIStatusError) as raised:
+            ask(url)
+        assert (raised.value.status_code, raised.value.code) == (502, "upstream_misconfigured")
+    with serving(create_app(VisionAgent(Failing(RefusedError("not this"))), ServerSettings(raw=True))) as url:
+        (choice,) = ask(url).choices
+        assert (choice.finish_reason, choice.message.content, choice.message.refusal) == (
+            "content_filter",
+            "",
+            "not this",
+        )
+        chunks = [chunk.choices[0] for chunk in ask(url, stream=True)]
+        assert [chunk.delta.refusal for chunk in chunks if chunk.delta.refusal] == ["not this"]
+        assert chunks[-1].finish_reason == "content_filter"
+
+
 # Bad requests
 
 
@@ -177,24 +243,30 @@ def test_what_cannot_be_served_is_refused(url):
 
 
 def test_a_request_beyond_the_size_limit_is_refused(embedded):
-    with serving(create_app(embedded, Settings(max_bytes=10_000))) as url:
+    with serving(create_app(embedded, ServerSettings(max_bytes=10_000))) as url:
         with pytest.raises(openai.APIStatusError) as raised:
             ask(url, said=messages("a" * 20_000))
         assert raised.value.status_code == 413
+        assert raised.value.type == "invalid_request_error"
+        pieces = (b"x" * 1000 for _ in range(20))  # which do not say how many they are
+        assert httpx.post(f"{url}/chat/completions", content=pieces, headers=JSON).json()["error"]["message"]
+        counted = httpx.get(url.replace("/v1", "/metrics")).text
+        assert 'agentic_vision_requests_total{status="413"} 2.0' in counted
 
 
 def test_only_those_with_a_key_are_served(embedded):
-    with serving(create_app(embedded, Settings(api_keys=("k", "other")))) as url:
+    with serving(create_app(embedded, ServerSettings(api_keys=("k", "other")))) as url:
         assert ask(url).choices[0].message.content == "25.15"
         stranger = openai.OpenAI(base_url=url, api_key="K", max_retries=0)
         with pytest.raises(openai.AuthenticationError):
             stranger.models.list()
         with pytest.raises(openai.AuthenticationError):
             stranger.chat.completions.create(model="m", messages=messages())
+        assert httpx.get(f"{url}/models/guessed").status_code == 401  # and does not learn which models there are
         assert httpx.get(url.replace("/v1", "/healthz")).json()["status"] == "ok"
 
 
 def test_impossible_settings_are_refused():
     for wrong in ({"in_flight": 0}, {"queue": -1}, {"deadline": 0}, {"max_bytes": 0}):
         with pytest.raises(ConfigError):
-            Settings(**wrong)
+            ServerSettings(**wrong)

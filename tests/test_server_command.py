@@ -13,6 +13,9 @@ import httpx
 import openai
 import pytest
 from server_client import ask, messages, until
+from typer.testing import CliRunner
+
+from agentic_vision.cli import app
 
 
 def test_the_command_serves_and_drains_on_sigterm():
@@ -51,6 +54,13 @@ def _answers(url):
         return httpx.get(f"{url}/models").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize("given", ["", " "])
+def test_a_variable_without_keys_does_not_open_the_server(given):
+    told = CliRunner().invoke(app, ["serve", "--port", "1"], env={"AGENTIC_VISION_API_KEYS": given})
+    assert told.exit_code == 2
+    assert "AGENTIC_VISION_API_KEYS is set and holds no key" in told.stderr
 
 
 def test_the_command_says_what_is_wrong():

@@ -21,9 +21,9 @@ from scripted_agent import ANSWER
 from server_client import JSON, URI, ask, messages
 
 from agentic_vision import VisionAgent
+from agentic_vision.listening import names
 from agentic_vision.policies.scripted import ScriptedPolicy
-from agentic_vision.server.app import Settings, create_app
-from agentic_vision.server.command import _names
+from agentic_vision.server import ServerSettings, create_app
 
 MOST = 2**20
 SOON = 2.0  # seconds, on a busy machine
@@ -32,7 +32,7 @@ SOON = 2.0  # seconds, on a busy machine
 @pytest.fixture(scope="module", params=["agent", "raw"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     policy = ScriptedPolicy([ANSWER] * 1000)
-    settings = Settings(max_bytes=MOST, raw=request.param == "raw")
+    settings = ServerSettings(max_bytes=MOST, raw=request.param == "raw")
     with serving(create_app(VisionAgent(policy), settings)) as address:
         yield address
 
@@ -187,5 +187,14 @@ def test_a_page_that_was_led_here_by_another_name_is_refused() -> None:
 
 
 def test_with_keys_or_in_front_of_others_every_name_is_let_in() -> None:
-    assert _names("127.0.0.1", (), ())
-    assert _names("127.0.0.1", (), ("k",)) == _names("0.0.0.0", (), ()) == ()
+    assert names("127.0.0.1")
+    assert names("127.0.0.1", keys=True) == names("0.0.0.0") == ()
+
+
+@pytest.mark.parametrize(("host", "keys"), [("127.0.0.1", False), ("127.0.0.1", True), ("0.0.0.0", False)])
+def test_whoever_names_hosts_lets_in_those_alone(host: str, keys: bool) -> None:
+    settings = ServerSettings(hosts=names(host, ["Eyes.example"], keys=keys))
+    assert set(settings.hosts) >= {"eyes.example", "127.0.0.1", "localhost"}
+    with serving(create_app(VisionAgent(ScriptedPolicy([ANSWER])), settings)) as address:
+        for name, status in (("EYES.example", 200), ("other.example", 403)):
+            assert httpx.get(f"{address}/models", headers={"Host": name}).status_code == status

@@ -12,13 +12,13 @@ from endpoints import serving
 from server_client import Slow, ask, client, messages, until
 
 from agentic_vision import VisionAgent
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_beyond_the_queue_a_client_is_told_when_to_come_again(stream):
     policy = Slow()
-    app = create_app(VisionAgent(policy), Settings(in_flight=1, queue=1))
+    app = create_app(VisionAgent(policy), ServerSettings(in_flight=1, queue=1))
     with serving(app) as url, ThreadPoolExecutor(2) as others:
         health = url.replace("/v1", "/healthz")
         waiting = [others.submit(ask, url) for _ in range(2)]
@@ -34,7 +34,7 @@ def test_beyond_the_queue_a_client_is_told_when_to_come_again(stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_deadline_ends_a_request_and_its_question(stream):
     policy = Slow()
-    with serving(create_app(VisionAgent(policy), Settings(deadline=0.3))) as url:
+    with serving(create_app(VisionAgent(policy), ServerSettings(deadline=0.3))) as url:
         with pytest.raises(openai.APIError, match=re.escape("no answer within 0.3 s")):
             list(ask(url, stream=stream))
         until(lambda: policy.cancelled)

@@ -16,7 +16,7 @@ from server_client import JSON, URI, messages
 from agentic_vision import VisionAgent, visual_tool
 from agentic_vision.errors import PolicyError
 from agentic_vision.policies.openai import OpenAIPolicy
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 from agentic_vision.view import View
 
 QUESTION = "Whose salary is this, 5931 a month?"
@@ -62,7 +62,7 @@ def test_nothing_of_a_question_is_logged(written):
         policy = OpenAIPolicy(
             "m", base_url=upstream, api_key=UPSTREAM_KEY, profile={"family": "qwen3-vl", "calls": "text"}, patience=0.0
         )
-        app = create_app(VisionAgent(policy, tools=[broken]), Settings(api_keys=(KEY,)))
+        app = create_app(VisionAgent(policy, tools=[broken]), ServerSettings(api_keys=(KEY,)))
         with serving(app) as url:
             send(url)  # its tool breaks, then it is answered
             send(url, stream=True)
@@ -83,7 +83,7 @@ def test_nothing_of_a_question_is_logged(written):
 
 def test_a_failure_that_nobody_foresaw_tells_its_place_and_nothing_of_the_question(written):
     for error in (RuntimeError("a defect"), PolicyError("the weights are gone")):
-        with serving(create_app(VisionAgent(Failing(error)), Settings(api_keys=(KEY,)))) as url:
+        with serving(create_app(VisionAgent(Failing(error)), ServerSettings(api_keys=(KEY,)))) as url:
             send(url)
             send(url, stream=True)
     told = written()
@@ -92,7 +92,7 @@ def test_a_failure_that_nobody_foresaw_tells_its_place_and_nothing_of_the_questi
 
 
 def test_settings_can_be_printed():
-    settings = Settings(api_keys=(KEY,))
+    settings = ServerSettings(api_keys=(KEY,))
     assert KEY not in f"{settings!r} {settings}"
 
 

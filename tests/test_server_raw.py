@@ -7,16 +7,16 @@ import asyncio
 import openai
 import pytest
 from endpoints import serving
-from scripted_agent import ANSWER
-from server_client import ask, messages
+from scripted_agent import ANSWER, Failing
+from server_client import Slow, ask, messages, until
 
-from agentic_vision import Source, VisionAgent
+from agentic_vision import PolicyError, Source, VisionAgent
 from agentic_vision.policies.scripted import ScriptedPolicy
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 
 def test_raw_is_the_policy_without_the_loop(embedded):
-    with serving(create_app(embedded, Settings(raw=True))) as url:
+    with serving(create_app(embedded, ServerSettings(raw=True))) as url:
         said = [{"role": "system", "content": "Tools: zoom_crop, full_res, resize."}, *messages()]
         done = ask(url, said=said)
         assert done.choices[0].message.content.startswith("<think>")
@@ -28,7 +28,7 @@ def test_raw_is_the_policy_without_the_loop(embedded):
 
 def test_raw_keeps_the_cache_of_a_conversation_that_goes_on(embedded):
     sessions = embedded.policy._sessions
-    with serving(create_app(embedded, Settings(raw=True))) as url:
+    with serving(create_app(embedded, ServerSettings(raw=True))) as url:
         said = messages()
         first = ask(url, said=said).choices[0].message
         before = len(sessions)
@@ -39,9 +39,53 @@ def test_raw_keeps_the_cache_of_a_conversation_that_goes_on(embedded):
         assert len(sessions) == before + 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_two_conversations_that_cannot_be_told_apart_one_is_kept(stream):
+    policy = Failing()
+    policy._script = lambda _: ANSWER
+    with serving(create_app(VisionAgent(policy), ServerSettings(raw=True))) as url:
+        for _ in range(2):
+            list(ask(url, stream=stream))
+        assert len(policy.forgotten) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_conversation_whose_reply_fails_is_forgotten(stream):
+    policy = Failing()
+    policy._script = lambda _: ANSWER
+    with serving(create_app(VisionAgent(policy), ServerSettings(raw=True))) as url:
+        first = ask(url).choices[0].message.content
+        policy.error = PolicyError("down")
+        more = [*messages(), {"role": "assistant", "content": first}, {"role": "user", "content": "And the date?"}]
+        with pytest.raises(openai.APIError, match="down"):
+            list(ask(url, said=more, stream=stream))
+        assert len(policy.forgotten) == 1
+
+
+def test_a_conversation_whose_client_leaves_is_forgotten():
+    class Waiting(Slow):
+        forgotten = 0
+
+        def forget(self, _):
+            self.forgotten += 1
+
+    policy = Waiting()
+    with serving(create_app(VisionAgent(policy), ServerSettings(raw=True))) as url:
+        with pytest.raises(openai.APITimeoutError):
+            ask(url, timeout=0.5)
+        until(lambda: policy.forgotten == 1)
+
+
 # Calls and their results
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {}}}
+
+
+def test_a_tool_may_have_neither_words_nor_arguments(heard):
+    url, asked = heard
+    ask(url, tools=[{"type": "function", "function": {"name": "look", "description": None, "parameters": None}}])
+    (tool,) = asked[-1].tools
+    assert (tool.description, tool.schema) == ("", {})
 
 
 def called(*ids):
@@ -60,7 +104,7 @@ def heard():
     """The address of a bare policy, and what it is asked."""
     asked = []
     policy = ScriptedPolicy(lambda conversation: asked.append(conversation) or ANSWER)
-    with serving(create_app(VisionAgent(policy), Settings(raw=True))) as url:
+    with serving(create_app(VisionAgent(policy), ServerSettings(raw=True))) as url:
         yield url, asked
 
 
@@ -97,7 +141,7 @@ def test_results_of_a_text_protocol_have_no_ids(heard):
 
 @pytest.mark.parametrize("tools", [{}, {"tools": [TOOL]}])
 def test_a_stream_without_tool_calls_is_one_as_well(embedded, tools):
-    with serving(create_app(embedded, Settings(raw=True))) as url:
+    with serving(create_app(embedded, ServerSettings(raw=True))) as url:
         whole = ask(url, tool_choice="none", **tools).choices[0].message.content
         pieces = list(ask(url, tool_choice="none", stream=True, **tools))
         assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == whole

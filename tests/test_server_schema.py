@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from agentic_vision import VisionAgent
 from agentic_vision.policies.scripted import ScriptedPolicy
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app
 
 
 def test_the_schema_holds_the_request_and_every_reply():
@@ -52,7 +52,7 @@ CHECKS = (
 )
 def test_schemathesis_finds_no_reply_that_the_schema_does_not_tell(raw: bool, where: list[str], tmp_path: Path) -> None:
     agent = VisionAgent(ScriptedPolicy(["<answer>1</answer>"] * 10_000, family="pocket"))
-    with serving(create_app(agent, Settings(raw=raw))) as url:
+    with serving(create_app(agent, ServerSettings(raw=raw))) as url:
         schema = url.replace("/v1", "/openapi.json")
         command = [sys.executable, "-m", "schemathesis.cli", "run", schema, "--checks", CHECKS, "--no-color"]
         command += [*where, "--max-examples", "25", "--generation-deterministic"]

@@ -52,6 +52,14 @@ def test_calls_that_bring_nothing_say_why(heard: Heard, picture: Image.Image) ->
     assert error(heard.named("invoke_agent agentic-vision")[0]) is None
 
 
+@pytest.mark.parametrize("address", ["http://host:99999/v1", "http://[::1/v1"])
+def test_an_address_that_cannot_be_changes_no_outcome(heard: Heard, picture: Image.Image, address: str) -> None:
+    policy = ScriptedPolicy([ANSWER])
+    policy.base_url = address  # type: ignore[attr-defined]
+    assert VisionAgent(policy).ask(picture, QUESTION).answer == "417"
+    assert "server.address" not in heard.named("chat")[0].attributes
+
+
 def test_a_policy_that_fails_is_an_error_of_the_request_and_of_the_question(heard: Heard, picture: Image.Image) -> None:
     assert VisionAgent(Failing(PolicyError("gone"))).ask(picture, QUESTION).stop_reason is StopReason.POLICY_FAILED
     assert error(heard.named("chat")[0]) == "PolicyError"
@@ -84,7 +92,7 @@ def test_a_question_that_is_cancelled_or_left_ends_its_spans(heard: Heard, pictu
         return "late"
 
     async def cancelled(agent: VisionAgent) -> None:
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(0.5):
             await agent.aask(picture, QUESTION)
 
     calling = VisionAgent(ScriptedPolicy([write(calls=[("slow", {}), ("full_res", {})])]), tools=[slow, "full_res"])

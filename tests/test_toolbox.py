@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
 
 import threading
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import pytest
@@ -80,7 +81,24 @@ def no_json(view: View, lock: threading.Lock) -> View:
     """Takes what no model can write."""
 
 
-@pytest.mark.parametrize("wrong", [no_docstring, no_view, no_type, star, image_argument, nested_box, no_json])
+def no_schema(view: View, work: Callable[[], None]) -> View:
+    """Takes what has no JSON schema."""
+
+
+def default_place(view: View, box: Box = Box(x0=0, y0=0, x1=9, y1=9)) -> View:  # noqa: B008
+    """Looks at a place that nobody has seen."""
+
+
+def two_contexts(view: View, one: ToolContext, other: ToolContext) -> View:
+    """Takes what it knows twice."""
+
+
+WRONG = [
+    no_docstring, no_view, no_type, star, image_argument, nested_box, no_json, no_schema, default_place, two_contexts
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_what_cannot_be_a_tool_is_refused_by_name(wrong):
     with pytest.raises(ConfigError, match=wrong.__name__):
         visual_tool(wrong)

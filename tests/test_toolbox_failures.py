@@ -124,7 +124,15 @@ def raising(error: BaseException) -> list[VisualTool]:
     return [VisualTool(raises), VisualTool(raises_async)]
 
 
-ODD = [KeyboardInterrupt(), GeneratorExit(), OddError(), MuteError(), StopIteration(), MemoryError()]
+ODD = [
+    TimeoutError("no answer"),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    OddError(),
+    MuteError(),
+    StopIteration(),
+    MemoryError(),
+]
 
 
 @pytest.mark.parametrize("tool", [breaks, breaks_async, exits, exits_async, *itertools.chain(*map(raising, ODD))])

@@ -52,7 +52,7 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded
     assert (tmp_path / "trace.html").is_file()
     first, budget, rewards, evaluation = (printed.splitlines() for _, printed in done if printed)
     assert first[:2] == ["25.15 answered", "50 visual tokens, 120 at full resolution"]
-    assert budget[0].endswith("turn_limit 30")
+    assert budget[0].endswith("token_budget 30")
     won = {line.split()[0]: float(line.split()[-1]) for line in rewards}
     assert won["agent"] > won["full"] > won["glance"]
     right = {line.split()[0]: int(line.split()[1].rstrip("%")) for line in evaluation}

@@ -110,6 +110,8 @@ class TestSmoke:
         text = write_report(report, {}, whole).read_text()
         assert Page(text).titles[:4] == ["Call ratio", "Accuracy", "Visual tokens / full resolution", "Reward"]
         assert "4, done" in text
+        assert len(Page(text).cards) == 4 * 4  # some trajectories of every step
+        assert text.count('class="looked"') == 4 * 4
         assert "broken" not in text
 
     def test_it_is_hardly_ever_idle(self, whole: Path) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from local_policy import GLANCE, ask, said, user, watching
+from local_policy import GLANCE, anew, ask, ask_together, said, user, watching
 from PIL import Image
 
 from agentic_vision.errors import ImageError, PolicyError
 from agentic_vision.policies.transformers import TransformersPolicy
 from agentic_vision.policy import Conversation, ImagePart, Message, Reply
 from agentic_vision.source import Source
+
+torch = pytest.importorskip("torch")
 
 
 def test_cancelling_a_request_leaves_the_others_alone(qwen3: Path) -> None:
@@ -75,6 +77,65 @@ def test_a_model_that_fails_says_so_and_goes_on(qwen3: Path) -> None:
     assert ask(policy, "y", user("?", GLANCE)) == alone
 
 
+def test_where_memory_is_short_those_who_came_together_are_read_one_by_one(qwen3: Path) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
+    asked = [Conversation(id=f"q{n}", messages=(user("?" * (1 + n), GLANCE),)) for n in range(3)]
+    alone = [ask_together(policy, one)[0] for one in asked]
+    for one in asked:
+        policy.forget(one.id)
+
+    def short(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["input_ids"].numel() > 100:  # a prompt has 40
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = policy.model.register_forward_pre_hook(short, with_kwargs=True)
+    assert ask_together(policy, *asked) == alone
+    hook.remove()
+
+
+def test_rows_that_fail_once_they_are_in_leave_the_batch(qwen3: Path) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=40)
+    alone = ask(policy, "stays", user("?", GLANCE))
+    policy.forget("stays")
+
+    def deaf(_text: str) -> None:
+        raise RuntimeError("nobody listens")
+
+    async def both() -> Reply:
+        stays = asyncio.create_task(policy.reply(Conversation(id="stays", messages=(user("?", GLANCE),))))
+        while not watch.rows[2:]:  # until it is being decoded
+            await asyncio.sleep(0.001)
+        task = policy._turns.task(Conversation(id="fails", messages=(user("abc", GLANCE),)), None, say=deaf)
+        with pytest.raises(PolicyError, match="nobody listens"):
+            await asyncio.wrap_future(policy._batcher.submit(task))
+        return await stays
+
+    with watching(policy) as watch:
+        assert asyncio.run(both()) == alone
+    assert watch.rows[-1] == 1
+
+
+def test_a_streamed_reply_is_heard_whole_and_every_token_is_decoded_once(
+    qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=300, temperature=5.0)
+    encoder, decoded = policy._turns.encoder, []
+    decode = encoder.decode
+    monkeypatch.setattr(encoder, "decode", lambda ids: decoded.append(len(ids)) or decode(ids))
+
+    async def hear(seed: int) -> tuple[str, Reply]:
+        asked = Conversation(id=str(seed), messages=(user("?", GLANCE),))
+        *pieces, reply = [piece async for piece in policy.stream(asked, seed=seed)]
+        return "".join(pieces), reply
+
+    for seed in range(3):
+        heard, reply = asyncio.run(hear(seed))
+        assert heard == reply.text
+        assert "\ufffd" in heard  # characters of which not all bytes came, and some that did
+        assert sum(decoded) < 10 * reply.output_tokens
+        decoded.clear()
+
+
 def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
     qwen3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +152,7 @@ def test_a_reply_that_cannot_be_handed_out_fails_and_the_next_is_right(
             ask(policy, "x", *turns)
     unharmed = TransformersPolicy.load(qwen3, device="cpu", max_new_tokens=6)
     assert ask(unharmed, "x", user("?", GLANCE)) == first
-    assert ask(policy, "x", *turns) == ask(unharmed, "x", *turns)
+    assert ask(policy, "x", *turns) == anew(ask(unharmed, "x", *turns))
 
 
 def test_a_fork_where_the_thread_did_not_follow_answers_with_one_of_its_own(

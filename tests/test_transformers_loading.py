@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import tiny_checkpoints
 from local_policy import GLANCE, ask, user
 
 from agentic_vision.errors import ConfigError, PolicyError
+from agentic_vision.policies.trained_for import TrainedFor
 from agentic_vision.policies.transformers import TransformersPolicy
+from agentic_vision.policy import PromptStyle
 
 torch = pytest.importorskip("torch")
 
@@ -35,6 +38,39 @@ def test_dtype_and_device(qwen3: Path) -> None:
         TransformersPolicy.load(qwen3, dtype="int8")
     with pytest.raises(ConfigError, match="is no device"):
         TransformersPolicy.load(qwen3, device="gpu")
+    with pytest.raises(ConfigError, match="'meta' holds no numbers"):
+        TransformersPolicy.load(qwen3, device="meta")
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "cuda:7"])
+def test_a_device_that_is_not_there_is_told_before_anything_is_loaded(device: str, tmp_path: Path) -> None:
+    if device.partition(":")[0] == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=f"device '{device}' .*: leave `device` out"):
+        TransformersPolicy.load(tmp_path, device=device)
+
+
+def test_what_a_checkpoint_on_the_hub_was_trained_for_is_read_too(tmp_path: Path) -> None:
+    model = tmp_path / "hub" / "models--nobody--tiny"
+    (model / "snapshots" / "abc").mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("abc")
+    TrainedFor(style=PromptStyle.COMPACT, max_new_tokens=7).write(model / "snapshots" / "abc")
+    code = (
+        "from agentic_vision.policies.trained_for import TrainedFor;"
+        "print(TrainedFor.read('nobody/tiny').max_new_tokens, TrainedFor.read('nobody/else').max_new_tokens)"
+    )
+    home = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    home.pop("HF_HUB_CACHE", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=home)
+    assert (done.stdout, done.stderr) == ("7 256\n", "")
+
+
+def test_a_misspelt_setting_of_a_trained_checkpoint_is_told(tmp_path: Path) -> None:
+    (tmp_path / "agentic_vision.json").write_text('{"max_tokens": 7}')
+    with pytest.raises(ConfigError, match="max_tokens: extra inputs are not permitted"):
+        TrainedFor.read(tmp_path)
 
 
 class TestLoading:
@@ -58,6 +94,10 @@ class TestLoading:
     def test_no_such_folder(self, path: str | Path) -> None:
         with pytest.raises(ConfigError, match="there is no checkpoint folder"):
             TransformersPolicy.load(path)
+
+    def test_a_bare_name_may_be_meant_for_an_endpoint(self) -> None:
+        with pytest.raises(ConfigError, match=r"folder gpt-5-mini: .*base_url=.*OpenAIPolicy\('gpt-5-mini'\)"):
+            TransformersPolicy.load("gpt-5-mini")
 
     def test_a_folder_that_is_no_checkpoint(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"has no config\.json"):
@@ -112,7 +152,16 @@ class TestLoading:
 
         assert Qwen2VLImageProcessorPil.size["longest_edge"] == 28 * 28 * 1280
 
-    @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"max_batch": 0}, {"temperature": -1.0}])
-    def test_impossible_settings(self, wrong: dict[str, Any], qwen3: Path) -> None:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"max_new_tokens": 0},
+            {"max_batch": 0},
+            {"temperature": -1.0},
+            {"temperature": float("nan")},
+            {"cache_gib": float("inf")},
+        ],
+    )
+    def test_impossible_settings_are_told_before_anything_is_loaded(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="1 or more"):
-            TransformersPolicy.load(qwen3, device="cpu", **wrong)
+            TransformersPolicy.load("nobody/nothing", **wrong)

@@ -16,14 +16,17 @@ from endpoints import serving
 from PIL import Image
 from scripted_agent import ANSWER, FULL, Failing
 from server_client import ask, client, messages, until
+from starlette.applications import Starlette
 from starlette.responses import Response
+from starlette.routing import Route
 from urls import Resolver, Site, png, talking
 
 from agentic_vision import ConfigError, ImageError, PolicyError, Source, VisionAgent
 from agentic_vision.batch.run import run_batch
 from agentic_vision.loading import load_rows
 from agentic_vision.policies.scripted import ScriptedPolicy
-from agentic_vision.server.app import Settings, create_app
+from agentic_vision.server import ServerSettings, create_app, incoming
+from agentic_vision.server.wire import ChatRequest
 from agentic_vision.url_rules import ALLOW, UrlRules
 
 
@@ -180,7 +183,7 @@ def test_the_urls_of_a_data_set_are_fetched_once_and_kept_with_it(site, at, tmp_
 
 
 def url_server(policy=None, rules=None, **settings):
-    given = Settings(urls=rules or UrlRules(allow=("127.0.0.1",)), **settings)
+    given = ServerSettings(urls=rules or UrlRules(allow=("127.0.0.1",)), **settings)
     return serving(create_app(VisionAgent(policy or ScriptedPolicy([ANSWER])), given))
 
 
@@ -223,7 +226,7 @@ def test_what_the_server_does_not_fetch(site, at, raw, stream):
                 client(url).chat.completions.create(model="m", messages=messages(images=images), stream=stream)
             assert raised.value.code == "invalid_image"
             assert "--allow-urls" not in str(raised.value)
-    with serving(create_app(agent(), Settings(raw=raw))) as url:
+    with serving(create_app(agent(), ServerSettings(raw=raw))) as url:
         site.heard.clear()
         with pytest.raises(openai.BadRequestError, match="or have the server started with --allow-urls"):
             client(url).chat.completions.create(model="m", messages=messages(images=[f"{at}/red.png"]), stream=stream)
@@ -294,3 +297,26 @@ def test_mcp_fetches_where_it_was_told_to(site, at, tmp_path):
         result = call("ask", images=[f"{at}/red.png"], question="What is the total?")
         assert result.structured_content["stop_reason"]
     assert site.paths[-1] == "/red.png"
+
+
+def test_some_images_of_a_request_are_fetched_at_a_time_each_once_and_named_by_its_url():
+    now, most = 0, 0
+
+    async def slow(_):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.1)
+        now -= 1
+        return Response(png(), media_type="image/png")
+
+    with serving(Starlette(routes=[Route("/v1/{name}", slow)])) as at:
+        urls = [f"{at}/{number}.png" for number in range(6)]
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in [*urls, *urls]]
+        request = ChatRequest.model_validate({"messages": [{"role": "user", "content": images}]})
+        local = UrlRules(allow=("127.0.0.1",))
+        held = asyncio.run(incoming.fetched(request, local, 10**6))
+        assert most == incoming.AT_ONCE
+        assert [source.label for source in incoming.sources(request, held)] == [*urls, *urls]
+        with pytest.raises(ImageError, match="more than 100 bytes together"):
+            asyncio.run(incoming.fetched(request, local, 100))

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 from pydantic import ValidationError
@@ -151,16 +151,10 @@ def test_detail_is_shown_pixels_per_source_pixel() -> None:
 def test_box_algebra(one: Box, other: Box) -> None:
     shared = one.intersect(other)
     assert shared == other.intersect(one)
-    assert one.iou(other) == pytest.approx(other.iou(one))
-    assert 0 <= one.iou(other) <= 1
-    assert one.iou(one) == 1
-    if shared is None:
-        assert one.iou(other) == 0
-    else:
+    assert one.intersect(one) == one
+    if shared is not None:
         assert one.contains(shared)
         assert other.contains(shared)
-    assume(one != other)
-    assert one.iou(other) < 1
 
 
 @pytest.mark.parametrize("corners", [(5, 0, 5, 9), (9, 0, 5, 9), (0, 0, float("nan"), 9), (0, 0, float("inf"), 9)])

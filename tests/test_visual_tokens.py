@@ -1,8 +1,6 @@
 """Glances, budgets and coordinates: what holds for every family, whatever the image's size."""
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -127,41 +125,3 @@ def test_qwen3_points_at_thousandths() -> None:
 @given(families, everyday, st.tuples(*[st.integers(0, 1000)] * 4))
 def test_what_a_model_writes_comes_back(model: Family, size: Size, bbox: tuple[int, int, int, int]) -> None:
     assert model.from_fractions(model.to_fractions(bbox, size), size) == bbox
-
-
-def checkpoint(folder: Path, kind: str, **settings: object) -> Path:
-    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
-    return folder
-
-
-def test_a_checkpoint_folder_says_its_family(tmp_path: Path) -> None:
-    old = checkpoint(tmp_path, "qwen2_5_vl", patch_size=14, merge_size=2, min_pixels=3136, max_pixels=12845056)
-    assert QwenVL.from_checkpoint(old) == QwenVL(
-        "qwen2_5_vl", 14, 2, min_pixels=3136, max_pixels=12845056, coordinates="pixels"
-    )
-    size = {"shortest_edge": 4096, "longest_edge": 65536}
-    new = checkpoint(tmp_path, "qwen3_vl", patch_size=8, merge_size=2, size=size)
-    pocket = QwenVL.from_checkpoint(new)
-    assert (pocket.cell, pocket.min_pixels, pocket.max_pixels, pocket.coordinates) == (
-        16,
-        4096,
-        65536,
-        "per_mille",
-    )
-    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": {"patch_size": 16, "size": size}}))
-    assert QwenVL.from_checkpoint(tmp_path).cell == 32
-
-
-def test_a_folder_that_is_no_qwen_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nameless model: give a Qwen2-VL"):
-        QwenVL.from_checkpoint(tmp_path)
-    with pytest.raises(ConfigError, match="llava model"):
-        QwenVL.from_checkpoint(checkpoint(tmp_path, "llava"))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
-    (tmp_path / "preprocessor_config.json").unlink()
-    with pytest.raises(ConfigError, match="no preprocessor_config"):
-        QwenVL.from_checkpoint(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ConfigError, match="not valid JSON"):
-        QwenVL.from_checkpoint(tmp_path)

@@ -29,7 +29,7 @@ from agentic_vision.training.warm_start.cells import (  # noqa: E402
 )
 from agentic_vision.training.warm_start.dialogue import Tree, weave  # noqa: E402
 from agentic_vision.training.warm_start.gaze import HEADS, LAYER, Gaze  # noqa: E402
-from agentic_vision.training.warm_start.loop import Run, Stage  # noqa: E402
+from agentic_vision.training.warm_start.loop import Stage, StagedRun  # noqa: E402
 from agentic_vision.training.warm_start.muon import Muon  # noqa: E402
 from agentic_vision.training.warm_start.optimizer import Trained  # noqa: E402
 from agentic_vision.training.warm_start.reading import CellHeads, pack  # noqa: E402
@@ -174,7 +174,7 @@ def tiny_lesson(rng):
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
-    """KilledError after any step that was saved, it goes on with the same pictures and the optimizers' state."""
+    """Killed after any step that was saved, it goes on with the same pictures and the optimizers' state."""
 
     class KilledError(Exception):
         pass
@@ -186,7 +186,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
 
     def train(folder, fail_at=None):
         net, heads = build()
-        run = Run(folder, {"model": net, "heads": heads}, seed=1, ahead=0)
+        run = StagedRun(folder, {"model": net, "heads": heads}, seed=1, ahead=0)
 
         tower = net.model.visual
 
@@ -201,7 +201,9 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
 
     whole = train(tmp_path / "whole").state_dict()
     with pytest.raises(KilledError):
-        train(tmp_path / "broken", fail_at=2)
+        train(tmp_path / "broken", fail_at=3)
+    with (tmp_path / "broken" / "metrics.jsonl").open("a") as out:
+        out.write('{"stage": "print", "st')  # a kill in the middle of a line
     resumed = train(tmp_path / "broken").state_dict()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
@@ -227,6 +229,18 @@ def test_the_recipe_gives_a_checkpoint_that_transformers_loads_by_name(tmp_path)
     again = tmp_path / "again"
     save_checkpoint(build_model(0), again)
     assert (again / "model.safetensors").stat().st_size == (folder / "model.safetensors").stat().st_size
+
+
+def test_figures_are_of_all_lessons_and_the_cells_of_none_where_they_do_not_count(model):
+    lessons = [weave([full_tree(scene(seed), random.Random(0), questions=2)]) for seed in (3, 4)]
+    with torch.no_grad():
+        learn = Answering(model, CellHeads(192), cells=0.3, gaze=0.5)
+        both, alone = learn(lessons)[1], [learn([lesson])[1] for lesson in lessons]
+        for name in ("gaze", "color", "chars"):
+            assert both[name] == pytest.approx(sum(figures[name] for figures in alone) / 2), name
+        assert alone[0]["gaze"] != pytest.approx(alone[1]["gaze"])
+        learn.cells = 0.0
+        assert "color" not in learn(lessons)[1]
 
 
 def test_the_gaze_is_the_attention_that_the_model_really_pays(model):

@@ -12,14 +12,13 @@ torch = pytest.importorskip("torch", reason="needs agentic-vision[local]")
 from PIL import Image  # noqa: E402
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil  # noqa: E402
 
-from agentic_vision.training.data.pocket_vqa import draw_scene  # noqa: E402
+from agentic_vision.training.data.pocket_vqa import CROP_MARGIN, draw_scene  # noqa: E402
 from agentic_vision.training.warm_start.architecture import (  # noqa: E402
     CELL,
     COORDINATE_STEP,
 )
 from agentic_vision.training.warm_start.cells import (  # noqa: E402
     CHARS,
-    MARGIN,
     asked_box,
     cut,
     full,
@@ -86,7 +85,9 @@ def test_the_cells_of_fine_print_tell_its_answer_and_the_box_to_ask_for(name):
         box = tuple(int(step) * COORDINATE_STEP for step in labels.boxes[cell])
         told[box] = "".join(CHARS[c - 1] for c in labels.answers[cell] if c)
     asked = {
-        asked_box(q.evidence, drawn.image.size, (MARGIN,) * 4): q.answer for q in drawn.questions if q.kind == "fine"
+        asked_box(q.evidence, drawn.image.size, (CROP_MARGIN,) * 4): q.answer
+        for q in drawn.questions
+        if q.kind == "fine"
     }
     assert told.items() <= asked.items()
     assert len(told) >= len(asked) / 2  # where two lines share a cell, neither is told

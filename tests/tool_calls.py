@@ -8,7 +8,7 @@ from PIL import Image
 
 from agentic_vision import Box, Source, Toolbox, View, family, visual_tool
 from agentic_vision.messages import ToolCall
-from agentic_vision.toolbox import Look
+from agentic_vision.toolbox import CallScope
 
 PIXELS, PER_MILLE = family("qwen2.5-vl"), family("qwen3-vl")
 
@@ -32,11 +32,11 @@ async def slow(view: View, seconds: float) -> str:
     return "done"
 
 
-def look(*views: View, family=PER_MILLE, size=(1000, 500)) -> Look:
+def look(*views: View, family=PER_MILLE, size=(1000, 500)) -> CallScope:
     source = Source.open(Image.new("RGB", size, "white"))
-    return Look(views or (View.whole(size, (500, 250)),), (source,), family, "What is it?")
+    return CallScope(views or (View.whole(size, (500, 250)),), (source,), family, "What is it?")
 
 
-def run(tools, name, arguments=None, at: Look | None = None, **options):
+def run(tools, name, arguments=None, at: CallScope | None = None, **options):
     call = ToolCall(id="call_1", name=name, arguments=arguments or {})
     return asyncio.run(Toolbox.of(tools).run(call, at or look(), **options))

@@ -20,7 +20,7 @@ from agentic_vision.policy import PromptStyle
 from agentic_vision.qwen_tokens import QwenVL
 from agentic_vision.training.verl.alignment import Disagreement, disagreement
 from agentic_vision.training.verl.cpu.replica import CpuServer
-from agentic_vision.training.verl.rollout import Record, RolloutPolicy
+from agentic_vision.training.verl.rollout import RolloutPolicy, TokenTrajectory
 
 # Boxes that lie on the glance in pixels (Qwen2.5-VL) and in thousandths (Qwen3-VL) alike.
 CROP = '<tool_call>{"name": "zoom_crop", "arguments": {"bbox_2d": [5, 5, 100, 80]}}</tool_call>'
@@ -63,15 +63,17 @@ class Rollout:
         self.asked.append(len(asked["prompt_ids"]))
         if not self._says:
             return await self.server.generate(request_id, **asked)
-        ids = [*self.tokenizer.encode(self._says.pop(0), add_special_tokens=False), *self.encoder.turn_end[:1]]
+        ids = [*self.tokenizer.encode(self._says.pop(0), add_special_tokens=False), *self.encoder.turn_end_ids[:1]]
         found = self.log_probs([*asked["prompt_ids"], *ids], asked["image_data"])[-len(ids) :]
         return SimpleNamespace(token_ids=ids, log_probs=found.tolist(), extra_fields={"global_steps": 3})
 
-    def ask(self, image: Image.Image, question: str = "What is it?", seed: int = 1) -> tuple[Trajectory, Record]:
+    def ask(
+        self, image: Image.Image, question: str = "What is it?", seed: int = 1
+    ) -> tuple[Trajectory, TokenTrajectory]:
         trajectory = asyncio.run(self.agent.aask(image, question, seed=seed)).trajectory
         return trajectory, self.policy.take(trajectory.id)
 
-    def check(self, trajectory: Trajectory, record: Record) -> Disagreement | None:
+    def check(self, trajectory: Trajectory, record: TokenTrajectory) -> Disagreement | None:
         return disagreement(record, self.encoder, self.family, self.processor, [turn.text for turn in trajectory.turns])
 
     def log_probs(self, ids: list[int], images: list[Image.Image]) -> torch.Tensor:

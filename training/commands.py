@@ -168,7 +168,9 @@ def difficulty(
             progress=lambda done, _: progress.update(task, completed=done),
         )
     kept = filter_.chosen(rows, measured, calls=calls, sure=sure, seed=seed)
-    lines = [{**row.model_dump(mode="json", exclude_none=True), "verdict": verdict.value} for row, verdict in kept]
+    lines = [
+        {**row.model_dump(mode="json", exclude_none=True), "difficulty": difficulty.value} for row, difficulty in kept
+    ]
     write_whole(out / "rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
     picture = filter_.plot(measured, out / "shares.png", sure)
     found = {"rows": len(rows), "unusable": len(faults), "kept": len(kept), **filter_.summary(measured, sure)}
@@ -201,11 +203,11 @@ def _sampling_policy(name: str | None, temperature: float) -> Any:
     return TransformersPolicy.load(name, temperature=temperature, max_batch=64)
 
 
-def _show(found: dict[str, Any], prefix: str = "") -> None:
+def _show(found: dict[str, Any]) -> None:
     """A table of what was found, on stderr."""
     table = Table("found", "", box=None, show_header=False)
     for name, value in _flat(found):
-        table.add_row(prefix + name, value)
+        table.add_row(name, value)
     Console(stderr=True).print(table)
 
 

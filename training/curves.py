@@ -13,7 +13,7 @@ from agentic_vision.errors import ConfigError
 from agentic_vision.report.metrics import PANELS, Figures, curve
 from agentic_vision.report.training_runs import runs_in
 
-STYLES = ("-", "--", ":")  # of all questions, fine ones, coarse ones
+STYLES, KINDS = ("-", "--", ":"), ("all questions", "fine", "coarse")
 COLOURS = ("#3273f6", "#e8590c", "#0a9b72", "#7f5af0", "#c2255c", "#b98300")
 INK, SOFT = "#1d2129", "#8a93a3"
 
@@ -45,12 +45,14 @@ def draw_curves(folders: Sequence[Path], path: Path) -> Path:
             axes.set_ylim(-0.02, 1.02)
     axes = figure.axes[0]
     handles, labels = axes.get_legend_handles_labels()
-    styles = [axes.plot([], [], style, color=SOFT)[0] for style in STYLES]
+    drawn = {line.get_linestyle() for panel in figure.axes for line in panel.get_lines()}
+    kinds = {style: name for style, name in zip(STYLES, KINDS, strict=True) if style in drawn}
+    styles = [axes.plot([], [], style, color=SOFT)[0] for style in kinds]
     figure.legend(
         [*handles, *styles],
-        [*labels, "all questions", "fine", "coarse"],
+        [*labels, *kinds.values()],
         loc="outside lower center",
-        ncols=len(handles) + 3,
+        ncols=max(1, len(handles) + len(styles)),
         frameon=False,
         labelcolor=INK,
     )

@@ -21,7 +21,6 @@ import torch
 import typer
 from rich.progress import track
 
-from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
 from agentic_vision.evaluation.strategies import strategy
 from agentic_vision.policies.encoding import Piece, encoder_for
@@ -36,9 +35,8 @@ from agentic_vision.visual_tokens import Family, family
 from . import recipe as recipes
 from .launch import model_folder
 from .recipe import Recipe
-from .verl.rollout import Record, RolloutPolicy
-
-ANSWER_THOUGHT = "Clear enough."  # what the embedded policy thinks before it answers
+from .verl.rollout import RolloutPolicy, TokenTrajectory
+from .warm_start.architecture import ANSWER_THOUGHT
 
 
 class Oracle:
@@ -61,17 +59,15 @@ class Oracle:
             max_new_tokens=settings.max_new_tokens,
         )
         self._plan = strategy("oracle").plan
-        self._agent = VisionAgent(
-            self._policy, tools=settings.tools, glance=settings.glance, max_turns=settings.max_turns
-        )
+        self._agent = settings.agent(self._policy)
 
     async def generate(self, request_id: str, **asked: Any) -> Any:  # noqa: ARG002
         """As verl's server: the next turn, sampled by nobody."""
         ids = self._encoder.token_ids([Piece("reply", next(self._says))], [], {})
-        ids += self._encoder.turn_end[:1]
+        ids += self._encoder.turn_end_ids[:1]
         return SimpleNamespace(token_ids=ids, log_probs=[0.0] * len(ids), extra_fields={})
 
-    def record(self, row: Row) -> Record:
+    def record(self, row: Row) -> TokenTrajectory:
         """The trajectory of `row`. Raises `ConfigError` where the row does not say what is sufficient."""
         size = Source.open(row.images[0]).size
         script = self._plan(row).script
@@ -96,8 +92,11 @@ def imitate(
 ) -> Path:
     """Trains `weights` on the oracle's turns over `rows`, once; gives the policy's folder.
 
-    `out`/imitation.jsonl gets a line a step: `step`, `loss` (nats a token), `seconds`.
+    `out`/imitation.jsonl gets a line a step: `step`, `loss` (nats a token), `seconds`. Raises `ConfigError` for fewer
+    rows than a batch has.
     """
+    if len(rows) < batch:
+        raise ConfigError(f"{len(rows)} rows are no step of {batch}: give more (--rows), or a smaller --batch")
     oracle = Oracle(recipe, weights)
     model = weights.model.train()
     for name, parameter in model.named_parameters():
@@ -127,15 +126,15 @@ def imitate(
     return folder
 
 
-def _loss(record: Record, weights: Weights) -> torch.Tensor:
+def _loss(record: TokenTrajectory, weights: Weights) -> torch.Tensor:
     """Cross-entropy of the oracle's tokens, in nats a token."""
     model = weights.model
-    features = weights.image_processor(images=record.images, return_tensors="pt")
-    ids = torch.tensor([record.ids])
+    features = weights.image_processor(images=record.images, return_tensors="pt").to(model.device)
+    ids = torch.tensor([record.ids], device=model.device)
     kinds = (ids == model.config.image_token_id).int()
     grids = features["image_grid_thw"]
     positions, _ = model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
-    own = torch.tensor([0] * record.prompt + record.mask, dtype=torch.bool)
+    own = torch.tensor([0] * record.prompt + record.mask, dtype=torch.bool, device=model.device)
     logits = model(
         input_ids=ids,
         position_ids=positions,

@@ -5,7 +5,6 @@ A run that was interrupted, in whatever way, goes on from its last checkpoint wh
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from agentic_vision.report.metrics import Figures
 
 from .curves import draw_curves
 from .recipe import Recipe
-from .run_folder import RunFolder, step_figures
+from .run_folder import RunFolder, logged_step
 
 POLL_SECONDS = 0.25
 ENDING_SECONDS = 30.0  # what an interrupted trainer has to end its Ray cluster
@@ -38,18 +37,22 @@ class TrainingError(AgenticVisionError):
     """The training process ended before its last step."""
 
 
-Report = Callable[[int, Figures], None]
+OnStep = Callable[[int, Figures], None]
 
 
 def compose_run(recipe: Recipe, out: Path) -> Any:
-    """verl's configuration of a run in `out`. Raises `ConfigError` where verl is not installed or refuses it."""
+    """verl's configuration of a run in `out`, checked by verl.
+
+    Raises `ConfigError` where verl is not installed or refuses it.
+    """
     if find_spec("verl") is None:
         raise ConfigError.missing_extra("train", "Training")
     from .verl.config import check, compose
 
     with model_folder(recipe) as model:
         config = compose(recipe, out.absolute(), model)
-    return config, check
+    check(config)
+    return config
 
 
 SHIPPED = {
@@ -70,32 +73,35 @@ def model_folder(recipe: Recipe) -> Iterator[str]:
         yield str(path)
 
 
-def launch(recipe: Recipe, out: Path, report: Report | None = None) -> Path:
+def launch(recipe: Recipe, out: Path, report: OnStep | None = None) -> Path:
     """Train, or go on training, in `out`; gives the folder of the policy.
 
     `report(step, figures)` is called for every step, those that were done before included. Raises `ConfigError` for
-    what cannot be run, `TrainingError` where the run broke off: what is checkpointed is kept.
+    what cannot be run, or is run already, `TrainingError` where the run broke off: what is checkpointed is kept.
     """
     run = RunFolder(out.absolute())
-    run.claim(recipe)
-    done = run.rewind()
-    if report:
-        for line in done:
-            report(int(line["step"]), line)
-    if run.resumes_at < recipe.steps:
-        prepare(recipe, run)
-        _train(recipe, run, report)
-    draw_curves([run.path], run.path / "curves.png")
-    return export(recipe, run)
+    with run.locked() as lock:
+        run.claim(recipe)
+        done = run.rewind()
+        if report:
+            for line in done:
+                report(int(line["step"]), line)
+        if run.resumes_at < recipe.steps:
+            prepare(recipe, run)
+            _train(recipe, run, report, lock)
+        draw_curves([run.path], run.path / "curves.png")
+        return export(recipe, run)
 
 
 def prepare(recipe: Recipe, run: RunFolder) -> None:
     """Writes what verl reads: the data, the agent's settings and the configuration."""
     from .data.for_run import write_run_data
+    from .verl.rollout import check_side
 
-    config, check = compose_run(recipe, run.path)
-    check(config)
+    config = compose_run(recipe, run.path)
     with model_folder(recipe) as model:
+        if recipe.side:
+            check_side(model)
         write_run_data(recipe, run.path / "data", model)
     loop = {
         "name": "agentic_vision",
@@ -150,13 +156,18 @@ def environment(recipe: Recipe, log: Path) -> dict[str, str]:
     return env
 
 
-def _train(recipe: Recipe, run: RunFolder, report: Report | None) -> None:
+def _train(recipe: Recipe, run: RunFolder, report: OnStep | None, lock: int) -> None:
     figures = run.next_log()
     command = [sys.executable, "-m", "agentic_vision.training.verl.main", str(run.path)]
     with run.log.open("ab") as said:
         begun = said.tell()
         process = subprocess.Popen(
-            command, env=environment(recipe, figures), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+            command,
+            env=environment(recipe, figures),
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock,),  # where we are killed, nobody else begins before the trainer has ended
         )
         try:
             for step, line in _lines(figures, process):
@@ -187,10 +198,8 @@ def _lines(path: Path, process: subprocess.Popen[bytes]) -> Iterator[tuple[int, 
             whole = new[: new.rfind(b"\n") + 1]
             read += len(whole)
             for line in whole.splitlines():
-                said = json.loads(line)
-                found = step_figures(said["data"])
-                if "reward" in found:  # validation before the first step has a line of its own
-                    yield int(said["step"]), found
+                if (told := logged_step(line)) is not None:
+                    yield told
         if ended:
             return
         time.sleep(POLL_SECONDS)

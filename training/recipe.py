@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentic_vision.errors import ConfigError
-from agentic_vision.policy import PromptStyle
+from agentic_vision.imports import load
+from agentic_vision.policy import Policy, PromptStyle
 
 from .imports import absolute
 from .plans import read_plan
+
+if TYPE_CHECKING:
+    from agentic_vision import VisionAgent
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -39,6 +44,18 @@ class AgentSettings(_Section):
     max_new_tokens: int = Field(default=256, ge=1)
     style: PromptStyle = PromptStyle.TEXT
     family: str | None = None
+
+    def agent(self, policy: Policy) -> VisionAgent:
+        """The agent with these settings. Raises `ConfigError` for a tool that is not to be found."""
+        from agentic_vision import VisionAgent
+
+        return VisionAgent(
+            policy,
+            tools=[load(tool) if ":" in tool else tool for tool in self.tools],
+            glance=self.glance,
+            max_turns=self.max_turns,
+            max_visual_tokens=self.max_visual_tokens,
+        )
 
 
 class PocketData(_Section):
@@ -78,7 +95,7 @@ class Recipe(_Section):
     side: Target | None = None
     decision_entropy: float = Field(default=0.0, ge=0)
     drop_alike: bool = False
-    frozen: tuple[str, ...] = ()
+    frozen: tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...] = ()
     trained_share: float = Field(default=1.0, gt=0, le=1)
     advantage: str = "grpo"
     weights: tuple[float, float] | None = None
@@ -89,10 +106,13 @@ class Recipe(_Section):
     temperature: float = Field(default=1.0, gt=0)
     prompt_length: int = Field(default=1024, ge=1)
     response_length: int = Field(default=2048, ge=2)
-    save_every: int = 20
+    save_every: int = Field(default=20, ge=1)
     test_every: int = -1
     seed: int = 1
     verl: dict[str, Any] = {}
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"": Recipe, "agent": AgentSettings, "pocket": PocketData, "files": FileData}
 
 
 def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
@@ -111,10 +131,20 @@ def read(name_or_path: str, changes: Iterable[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"the recipe {name} cannot have {where}: {first['msg'].lower()}") from error
+        raise ConfigError(f"the recipe {name} cannot have {where}: {first['msg'].lower()}{_meant(first)}") from error
     if (recipe.pocket is None) == (recipe.files is None):
         raise ConfigError(f"the recipe {name} needs data: either pocket or files")
     return _findable(recipe)
+
+
+def _meant(error: Mapping[str, Any]) -> str:
+    """The key that was meant by one that there is not, where it is like one that there is."""
+    *sections, key = map(str, error["loc"])
+    known = SECTIONS.get(".".join(sections))
+    if error["type"] != "extra_forbidden" or known is None:
+        return ""
+    like = difflib.get_close_matches(key, known.model_fields, n=1)
+    return f" (did you mean {'.'.join([*sections, like[0]])}?)" if like else ""
 
 
 def _findable(recipe: Recipe) -> Recipe:
@@ -141,7 +171,11 @@ def _change(said: dict[str, Any], change: str) -> None:
         if not isinstance(value, dict):
             raise ConfigError(f"{key}: {section} is a value, not a section")
         inner = value
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{change!r} has no YAML behind its = ({why}): put the value into quotes") from error
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(text)  # YAML takes 1e-6 for a text

@@ -1,20 +1,23 @@
 """What stands in the folder of a training run, and what is told of its steps.
 
 `recipe.json`, `data/`, `verl.yaml`, `agent_loop.yaml`, `checkpoints/`, `verl.log` (all that verl says), `metrics.jsonl`
-(a line a step), `curves.png`, and at the end `policy/`: the checkpoint that `VisionAgent(path)` loads.
+(a line a step), `samples.jsonl` (some of its trajectories), `curves.png`, and at the end `policy/`: the checkpoint that
+`VisionAgent(path)` loads.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.only_writer import only_writer
 from agentic_vision.report.metrics import Figures, read_metrics
+from agentic_vision.whole_file import Lines, write_whole
 
 from .recipe import Recipe
 
@@ -41,6 +44,7 @@ NAMES = {
     "actor/perf/cpu_memory_used_gb": "machine_gib",
 }
 """verl's name of a figure -> ours."""
+UNDECIDING = ("name", "description", "steps")  # settings with which a run may be gone on with that had others
 
 
 def step_figures(data: Mapping[str, Any]) -> Figures:
@@ -55,7 +59,8 @@ def step_figures(data: Mapping[str, Any]) -> Figures:
             found[NAMES[name]] = value
         elif name.startswith("val-") and name.endswith("/mean@1"):
             _, source, metric, _ = name.split("/", 3)
-            found[f"val_{metric}_{source}"] = value
+            if metric != "reward":  # verl's own, in which no verdict is no number: `total` is that of the others
+                found[f"val_{'reward' if metric == 'total' else metric}_{source}"] = value
     return found
 
 
@@ -82,18 +87,33 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def latest(self) -> Path:
+        """Where verl says which step was checkpointed last."""
+        return self.checkpoints / "latest_checkpointed_iteration.txt"
+
+    @property
     def resumes_at(self) -> int:
         """The step of the last whole checkpoint; 0 for none."""
-        latest = self.checkpoints / "latest_checkpointed_iteration.txt"
         try:
-            return int(latest.read_text())
+            return int(self.latest.read_text())
         except (OSError, ValueError):
             return 0
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """The folder, made where there is none, for this process alone, and for those that inherit the descriptor.
+
+        Raises `ConfigError` where another has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            only_writer(lock, self.path)
+            yield lock.fileno()
 
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder this recipe's, or checks that it is; only more `steps` may be asked for later.
 
-        Raises `ConfigError` where it holds another run.
+        Raises `ConfigError` where it holds another run, or one of more steps.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         path, now = self.path / "recipe.json", recipe.model_dump(mode="json")
@@ -102,17 +122,37 @@ class RunFolder:
                 before = json.loads(path.read_text(encoding="utf-8"))
             except json.JSONDecodeError as error:
                 raise ConfigError(f"{path} is broken: give a fresh --out") from error
-            changed = sorted(key for key in now if key != "steps" and now[key] != before.get(key))
+            changed = sorted(key for key in now if key not in UNDECIDING and now[key] != before.get(key))
             if changed:
                 raise ConfigError(f"{self.path} holds a run with other {', '.join(changed)}: give a fresh --out")
-        write(path, json.dumps(now, indent=2) + "\n")
+        if recipe.steps < self.resumes_at:
+            raise ConfigError(
+                f"{self.path} holds a run that has made {self.resumes_at} steps: give steps={self.resumes_at} or more, "
+                "or a fresh --out"
+            )
+        write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
 
     def rewind(self) -> list[Figures]:
-        """Cuts `metrics.jsonl` back to the last checkpoint, from which the run goes on; what is left of it."""
-        kept = [line for line in self.steps() if line["step"] <= self.resumes_at]
-        if self.metrics.exists():
-            write(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        """Cuts `metrics.jsonl` back to the last checkpoint, from which the run goes on; what is left of it.
+
+        What verl logged of a step, and a kill kept from being told, is told now.
+        """
+        self._mend_latest()
+        known = {**self.logged(), **{int(line["step"]): line for line in self.steps()}}
+        kept = [known[step] for step in sorted(known) if step <= self.resumes_at]
+        if kept or self.metrics.exists():
+            write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
         return kept
+
+    def _mend_latest(self) -> None:
+        """verl empties the file before it writes the number, and cannot read an empty one: a kill or a full disk."""
+        if not self.latest.exists() or self.resumes_at:
+            return
+        steps = [int(path.parent.name.rpartition("_")[2]) for path in self.checkpoints.glob("global_step_*/data.pt")]
+        if steps:  # the data's place is the last part of a checkpoint that is written
+            write_whole(self.latest, str(max(steps)).encode())
+        else:
+            self.latest.unlink()
 
     def steps(self) -> list[Figures]:
         """The lines of `metrics.jsonl`; one that is broken, or that a kill cut short, is left out."""
@@ -120,18 +160,36 @@ class RunFolder:
 
     def add(self, step: int, figures: Figures) -> None:
         """Appends the line of a step."""
-        line = {"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}}
-        with self.metrics.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
+        line = _line(step, figures)
+        with closing(Lines(self.metrics)) as out:
+            out.add(json.dumps(line).encode() + b"\n")
 
     def next_log(self) -> Path:
         """A new file for verl's own log of figures: verl empties the one that it is given."""
-        number = 1 + len(list(self.path.glob("verl-*.jsonl")))
+        return self._log(1 + len(list(self.path.glob("verl-*.jsonl"))))
+
+    def _log(self, number: int) -> Path:
         return self.path / f"verl-{number}.jsonl"
 
+    def logged(self) -> dict[int, Figures]:
+        """The steps in verl's own logs, of each the last attempt."""
+        found: dict[int, Figures] = {}
+        number = 1
+        while (log := self._log(number)).exists():
+            number += 1
+            for line in log.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n") and (told := logged_step(line)) is not None:
+                    found[told[0]] = _line(*told)
+        return found
 
-def write(path: Path, text: str) -> None:
-    """Replaces `path` at once: whoever reads it sees the old text or the new one."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+
+def logged_step(line: bytes) -> tuple[int, Figures] | None:
+    """The step and its figures that a line of verl's log tells of; None for what is no step's."""
+    said = json.loads(line)
+    found = step_figures(said["data"])
+    # Validation before the first step has a line of its own.
+    return (int(said["step"]), found) if "reward" in found else None
+
+
+def _line(step: int, figures: Figures) -> Figures:
+    return {"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}}

@@ -50,7 +50,7 @@ def train_command(
         raise ConfigError(f"name a recipe: {', '.join(names(recipes.RECIPES))}")
     plan = recipes.read(recipe, changes or ())
     if dry_run:
-        _print_configuration(plan, out or Path("run"))
+        _print_configuration(plan, out or Path("run"), as_json)
         return
     if out is None:
         raise ConfigError("say where the run goes: --out DIR")
@@ -66,7 +66,7 @@ def train_command(
 
         policy = launch(plan, out, report)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "policy": str(policy), "steps": int(last["step"]), "last": last}))
+        typer.echo(json.dumps({"out": str(out), "policy": str(policy), "steps": plan.steps, "last": last}))
     else:
         typer.echo(f"trained: VisionAgent({str(policy)!r}); curves: {out / 'curves.png'}")
 
@@ -129,14 +129,13 @@ def _list(as_json: bool) -> None:
     Console().print(table)
 
 
-def _print_configuration(plan: Any, out: Path) -> None:
+def _print_configuration(plan: Any, out: Path, as_json: bool) -> None:
     from .launch import compose_run
 
-    config, check = compose_run(plan, out)
-    check(config)
+    config = compose_run(plan, out)
     from omegaconf import OmegaConf
 
-    typer.echo(OmegaConf.to_yaml(config))
+    typer.echo(json.dumps(OmegaConf.to_container(config)) if as_json else OmegaConf.to_yaml(config))
 
 
 def _progress(quiet: bool) -> Progress:

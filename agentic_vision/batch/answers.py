@@ -26,11 +26,12 @@ from ..messages import Record, StopReason, Trajectory, Usage
 from ..only_writer import only_writer
 from ..same_settings import differences
 from ..whole_file import Lines, replacing
-from .rows import BatchRow, storable
+from ..whole_text import whole
+from .rows import BatchRow
 from .tally import Tally
 
 
-class Outcome(Record):
+class BatchOutcome(Record):
     """A line of the file. `stop_reason` is `bad_row` where the row could not be asked; `row` is the row's digest."""
 
     id: str
@@ -42,7 +43,7 @@ class Outcome(Record):
     row: str
 
     @classmethod
-    def of(cls, row: BatchRow, trajectory: Trajectory) -> Outcome:
+    def of(cls, row: BatchRow, trajectory: Trajectory) -> BatchOutcome:
         """That of a row which was asked."""
         return cls(
             id=row.id,
@@ -55,9 +56,9 @@ class Outcome(Record):
         )
 
     @classmethod
-    def without(cls, row: BatchRow, stop_reason: StopReason | Literal["bad_row"], detail: str) -> Outcome:
+    def without(cls, row: BatchRow, stop_reason: StopReason | Literal["bad_row"], detail: str) -> BatchOutcome:
         """That of a row without a trajectory."""
-        return cls(id=row.id, stop_reason=stop_reason, detail=storable(detail), row=row.digest)
+        return cls(id=row.id, stop_reason=stop_reason, detail=whole(detail), row=row.digest)
 
     @property
     def again(self) -> bool:
@@ -106,11 +107,11 @@ class Answers:
         """Whether the row has its outcome."""
         return _key(row.id) in self._done
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: BatchOutcome) -> None:
         """Add a line; it is in the file when this returns. Raises `OSError` where there is no room for it."""
         assert self._file is not None
         line = json.dumps(outcome.model_dump(mode="json"), ensure_ascii=False)
-        self._file.add(line.encode("utf-8", "replace") + b"\n")
+        self._file.add(whole(line).encode() + b"\n")
         self.tally.add(outcome)
 
     def close(self) -> None:
@@ -127,7 +128,7 @@ class Answers:
                     self._dropped.append((start, end))
                     break
                 try:
-                    outcome = Outcome.model_validate_json(line)
+                    outcome = BatchOutcome.model_validate_json(line)
                 except ValidationError as error:
                     raise ConfigError(
                         f"{self.path}, line {number}, is no outcome of a batch: mend it, or give another file (--out)"
@@ -159,11 +160,17 @@ def answers(path: str | os.PathLike[str], settings: Mapping[str, Any], *, begun:
     path = Path(path)
     if path.exists() and not path.is_file():  # a device would be read without end
         raise ConfigError(f"{path} is no file: give one for the answers, such as answers.jsonl (--out)")
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".settings.json")
     if _size(path) and not beside.exists():
         raise ConfigError(f"{path} was not made by a batch ({beside.name} is missing): give another file (--out)")
-    with beside.open("a+", encoding="utf-8") as stored:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = beside.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path} ({error.strerror}): give a file that is yours to write (--out)"
+        ) from error
+    with stored:
         only_writer(stored, path)
         if not begun and not _size(
             path

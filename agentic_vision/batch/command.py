@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
+from ..cli_group import DONE, NO_ANSWER, complain, print_json, stdout_is_ours
 from ..cli_options import (
     BaseUrlOption,
     PolicyOption,
     TokensOption,
     ToolsOption,
     TurnsOption,
-    identity,
+    chosen_tools,
     make_agent,
-    tool_names,
+    policy_identity,
 )
 
 if TYPE_CHECKING:
@@ -62,8 +61,9 @@ def ask_all(
     from .run import arun_batch
 
     Rows(rows, question)  # a wrong path is told before a model is loaded
-    agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
-    name = str(policy) if base_url else identity(policy)
+    with stdout_is_ours():
+        agent = make_agent(policy, base_url, tools, max_turns=max_turns, max_visual_tokens=max_visual_tokens)
+    name = str(policy) if base_url else policy_identity(policy, None)  # a run goes on where its model has moved to
     with _progress() as watch:
 
         async def work() -> Tally:
@@ -83,7 +83,7 @@ def ask_all(
             raise
     _gone(tally, out)
     if as_json:
-        sys.stdout.write(json.dumps(tally.as_json()) + "\n")
+        print_json(tally.as_json())
     else:
         _show(tally, out)
         if tally.failed:
@@ -116,14 +116,14 @@ def files(
     from .filed import FiledPolicy
     from .rounds import anext_round
 
-    agent = VisionAgent(
-        FiledPolicy(policy), tools=tool_names(tools), max_turns=max_turns, max_visual_tokens=max_visual_tokens
-    )
     with _progress() as watch, stdout_is_ours():
+        agent = VisionAgent(
+            FiledPolicy(policy), tools=chosen_tools(tools), max_turns=max_turns, max_visual_tokens=max_visual_tokens
+        )
         made = asyncio.run(anext_round(rows, out, agent, question=question, watch=watch))
     _gone(made.tally, out)
     if as_json:
-        sys.stdout.write(json.dumps(_round_json(made)) + "\n")
+        print_json(_round_json(made))
     else:
         _show_round(made, out)
     raise typer.Exit(NO_ANSWER if made.missing or (made.tally.failed and not made.requests) else DONE)

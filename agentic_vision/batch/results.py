@@ -18,6 +18,8 @@ from ..errors import ConfigError
 MOST_REQUESTS, MOST_BYTES = 50_000, 200 * 10**6
 _REQUESTS = re.compile(r"requests-\d{3,}\.jsonl")  # a file of results may be called requests-001-output.jsonl
 
+_ASKED = re.compile(rb'\{"custom_id": "([^"\\]+)"')
+
 
 def request_files(folder: Path) -> list[Path]:
     """The files of requests in the folder of a round, in order."""
@@ -69,7 +71,7 @@ class Results:
         self.asked = self.missing = 0
         for folder in rounds:
             requests = request_files(folder)
-            asked = {str(said["custom_id"]) for path in requests for said, _ in _lines(path)}
+            asked = {key for path in requests for key in _asked(path)}
             came: dict[str, tuple[Path, int]] = {}
             succeeded: set[str] = set()
             for path in sorted(set(folder.glob("*.jsonl")) - set(requests), key=_age):
@@ -120,6 +122,16 @@ def _response(said: dict[str, Any]) -> dict[str, Any]:
 def _age(path: Path) -> tuple[int, str]:
     """Oldest first; by name where they came together."""
     return path.stat().st_mtime_ns, path.name
+
+
+def _asked(path: Path) -> Iterator[str]:
+    """The ids of the requests in a file, read off the beginnings of its lines: behind them are all the images."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            found = _ASKED.match(line)
+            if found is None:
+                raise ConfigError(f"{path}, line {number}, is no request of ours: put files of results beside it")
+            yield found[1].decode()
 
 
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:

@@ -21,7 +21,7 @@ from .. import sync
 from ..agent import VisionAgent
 from ..errors import ConfigError, MisconfiguredError
 from ..same_settings import policy_settings
-from .answers import Outcome, answers
+from .answers import BatchOutcome, answers
 from .filed import FiledPolicy, NotYetError, asked_row
 from .pace import Pace
 from .results import RequestFiles, Results, request_files
@@ -98,7 +98,7 @@ async def anext_round(
             except NotYetError as unknown:
                 if requests.write(unknown.key, unknown.request):
                     return
-                found = Outcome.without(row, "bad_row", "its images make a request larger than a file: show fewer")
+                found = BatchOutcome.without(row, "bad_row", "its images make a request larger than a file: show fewer")
             file.write(found)
             file.tally.asked += 1
             if watch:

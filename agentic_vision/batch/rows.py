@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..rows import located
+from ..whole_text import whole
 
 SUFFIXES = (
     ".avif", ".bmp", ".gif", ".ico", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".ppm", ".tif", ".tiff", ".webp"
@@ -74,7 +76,7 @@ class Rows:
                 if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                     image = os.path.join(root, name)
                     id = Path(image).relative_to(self.path).as_posix()
-                    yield BatchRow(_storable_id(id), (image,), storable(question), _digest([id], question))
+                    yield BatchRow(_storable_id(id), (image,), whole(question), _digest([id], question))
 
     def _json_lines(self) -> Iterator[BatchRow]:
         wrong, good = None, False
@@ -135,16 +137,11 @@ class Rows:
         named = isinstance(id, str | int | float) and not isinstance(id, bool) and str(id) != ""
         return BatchRow(
             id=_storable_id(str(id)) if named else f"{number}-{digest[:12]}",
-            images=tuple(self._located(image) for image in images),
-            question=storable(question) if isinstance(question, str) else "",
+            images=tuple(i if isinstance(i, bytes) else located(i, self.path.parent) for i in images),
+            question=whole(question) if isinstance(question, str) else "",
             digest=digest,
             problem=problem,
         )
-
-    def _located(self, image: str | bytes) -> str | bytes:
-        if isinstance(image, bytes) or image[:5].lower() == "data:" or "://" in image[:8]:
-            return image
-        return os.path.join(self.path.parent, image)
 
 
 def _digest(images: list[Any], question: Any) -> str:
@@ -156,12 +153,7 @@ def _digest(images: list[Any], question: Any) -> str:
     return hashlib.sha256(json.dumps([images, question], default=plain).encode()).hexdigest()[:24]
 
 
-def storable(text: str) -> str:
-    """Half of a surrogate pair, which JSON and file names may hold, can be neither sent nor stored."""
-    return text.encode("utf-8", "replace").decode()
-
-
 def _storable_id(id: str) -> str:
     """Ids that differ only in what cannot be stored stay different."""
-    kept = storable(id)
+    kept = whole(id)
     return kept if kept == id else f"{kept}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -15,19 +15,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from .. import sync
 from ..agent import VisionAgent
 from ..endpoint import on_overload
-from ..errors import ConfigError, ImageError, MisconfiguredError, PolicyError
+from ..errors import ConfigError, ImageError, MisconfiguredError
+from ..giving_up import GivingUp
 from ..messages import StopReason
 from ..same_settings import policy_settings
-from .answers import Outcome, answers
+from .answers import BatchOutcome, answers
 from .filed import NotYetError
 from .pace import Pace
 from .rows import BatchRow, Rows
 from .tally import Tally
 
 Watch = Callable[[Tally, Pace], None]
-
-REFUSED = 3  # questions that are turned away like a wrong setting, before it is one and not the questions
-FAILING = 32  # questions that fail one after another, none answered between them, before a batch gives up
 
 
 def run_batch(
@@ -42,7 +40,7 @@ def run_batch(
 ) -> Tally:
     """Ask every row of `rows` (JSONL, parquet, or a folder of images, of each of which `question` is asked).
 
-    `out`: the JSONL file of `Outcome`s. `concurrency`: questions at once, fewer while the endpoint is overloaded.
+    `out`: the JSONL file of `BatchOutcome`s. `concurrency`: questions at once, fewer while the endpoint is overloaded.
     `policy` names the agent's, so that `out` is not continued with another one. `watch` is called after every row.
 
     Raises `ConfigError` where `rows` or `out` cannot be used, `MisconfiguredError` where no question can succeed (a
@@ -77,32 +75,22 @@ async def arun_batch(
         if watch:
             watch(file.tally, pace)
 
-        failing = 0
-        refused: int | None = None  # turned away one after another; None until one was answered
+        giving_up = GivingUp(concurrency)
 
         async def ask(row: BatchRow) -> None:
-            nonlocal failing, refused
             try:
                 made = await outcome(agent, row)
             except MisconfiguredError as error:
-                if refused is None or refused >= REFUSED:
-                    raise
-                # Others were answered with these settings: it may be this row.
-                refused += 1
-                made = Outcome.without(row, StopReason.POLICY_FAILED, str(error))
+                giving_up.refused(str(error))
+                made = BatchOutcome.without(row, StopReason.POLICY_FAILED, str(error))
             file.write(made)
             file.tally.asked += 1
             if watch:
                 watch(file.tally, pace)
             if made.stop_reason == StopReason.POLICY_FAILED:
-                failing += 1
+                giving_up.failed(made.detail)
             elif made.stop_reason != "bad_row":
-                failing = refused = 0
-            if failing >= max(FAILING, concurrency):
-                raise PolicyError(
-                    f"the last {failing} questions have all failed ({made.detail}): what is done is kept; "
-                    "run this again when the endpoint answers"
-                )
+                giving_up.answered()
 
         await each((row for row in given if not file.holds(row)), ask, pace)
     return file.tally
@@ -134,18 +122,18 @@ async def each(rows: Iterable[BatchRow], work: Callable[[BatchRow], Awaitable[No
         raise errors.exceptions[0] from None
 
 
-async def outcome(agent: VisionAgent, row: BatchRow) -> Outcome:
+async def outcome(agent: VisionAgent, row: BatchRow) -> BatchOutcome:
     """What comes of one row. Raises `MisconfiguredError`, and `NotYetError` of a `FiledPolicy`."""
     if row.problem is not None:
-        return Outcome.without(row, "bad_row", row.problem)
+        return BatchOutcome.without(row, "bad_row", row.problem)
     try:
         result = await agent.aask(list(row.images), row.question)
     except NotYetError:
         raise
     except (ConfigError, ImageError) as error:
-        return Outcome.without(row, "bad_row", str(error))
+        return BatchOutcome.without(row, "bad_row", str(error))
     except Exception as error:  # of a policy or a tool of others: its type is half of the message
-        return Outcome.without(row, StopReason.POLICY_FAILED, f"{type(error).__name__}: {error}")
+        return BatchOutcome.without(row, StopReason.POLICY_FAILED, f"{type(error).__name__}: {error}")
     if result.stop_reason is StopReason.MISCONFIGURED:
         raise MisconfiguredError(result.trajectory.detail or "nothing can be answered until a setting is mended")
-    return Outcome.of(row, result.trajectory)
+    return BatchOutcome.of(row, result.trajectory)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..messages import StopReason
 
 if TYPE_CHECKING:
-    from .answers import Outcome
+    from .answers import BatchOutcome
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Tally:
     cost: float | None = None
     _started: float = field(default_factory=time.monotonic)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: BatchOutcome) -> None:
         """Count a line of the file."""
         usage = outcome.usage
         self.stop_reasons[str(outcome.stop_reason)] += 1

@@ -9,18 +9,18 @@ from importlib.util import find_spec
 from agentic_vision import __version__
 
 from .checkpoint import checkpoint
-from .finding import Finding, State, broken
+from .finding import Finding, Health, broken
 from .packages import commands, extras, installed, tools
 from .settings import settings
 
-__all__ = ["Finding", "State", "diagnose"]
+__all__ = ["Finding", "Health", "diagnose"]
 
 
 def diagnose() -> list[Finding]:
     """All that can be said without a model, a key or the network; whatever a check raises is a finding as well."""
     findings = [
-        Finding("python", State.OK, f"{platform.python_version()} on {platform.platform()}"),
-        Finding("agentic-vision", State.OK, __version__),
+        Finding("python", Health.OK, f"{platform.python_version()} on {platform.platform()}"),
+        Finding("agentic-vision", Health.OK, __version__),
     ]
     again = "pip install --force-reinstall"
     for name, check, mend in (

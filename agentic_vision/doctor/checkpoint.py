@@ -9,7 +9,7 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import PurePosixPath
 
-from .finding import Finding, State
+from .finding import Finding, Health
 
 PACKAGE = "agentic-vision"
 WEIGHTS = PurePosixPath("agentic_vision/policies/embedded_checkpoint/model.safetensors")
@@ -23,17 +23,17 @@ def checkpoint() -> Iterator[Finding]:
     try:
         content = (folder / WEIGHTS.name).read_bytes()
     except OSError as error:
-        yield Finding(NAME, State.BROKEN, f"its weights cannot be read ({error.strerror or error})", mend)
+        yield Finding(NAME, Health.BROKEN, f"its weights cannot be read ({error.strerror or error})", mend)
         return
     digest = hashlib.sha256(content)
     said = f"{len(content) / 1e6:.1f} MB, sha256 {digest.hexdigest()[:16]}"
     noted = _noted()
     if noted is None:
-        yield Finding(NAME, State.OK, said)
+        yield Finding(NAME, Health.OK, said)
     elif noted == base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="):
-        yield Finding(NAME, State.OK, f"{said}, as it was installed")
+        yield Finding(NAME, Health.OK, f"{said}, as it was installed")
     else:
-        yield Finding(NAME, State.BROKEN, f"{said}: not the weights that were installed", mend)
+        yield Finding(NAME, Health.BROKEN, f"{said}: not the weights that were installed", mend)
 
 
 def _noted() -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class Health(StrEnum):
     """ABSENT is an extra that nobody needs who does not use it; WARNING a setting without effect. Only BROKEN fails."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Finding:
     """`detail`: what was found. `mend`: what to do, a command where there is one."""
 
     name: str
-    state: State
+    state: Health
     detail: str
     mend: str | None = None
 
@@ -28,4 +28,4 @@ class Finding:
 def broken(name: str, error: BaseException, mend: str) -> Finding:
     """A check that raised."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return Finding(name, State.BROKEN, said[:500], mend)
+    return Finding(name, Health.BROKEN, said[:500], mend)

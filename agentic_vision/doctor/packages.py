@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from agentic_vision.cli_group import load_plugin, plugins
 from agentic_vision.errors import ConfigError
 
-from .finding import Finding, State, broken
+from .finding import Finding, Health, broken
 
 PACKAGE = "agentic-vision"
 BUNDLES = ("all", "dev")  # extras of extras, which nothing asks for by name
@@ -31,13 +31,13 @@ def installed() -> Iterator[Finding]:
     try:
         needs = _needs("")
     except PackageNotFoundError:
-        yield Finding("packages", State.BROKEN, "agentic-vision is not installed here, only found", "pip install .")
+        yield Finding("packages", Health.BROKEN, "agentic-vision is not installed here, only found", "pip install .")
         return
     wrong = [f"{name} is missing" for name in needs.missing] + needs.unfit
     if wrong:
-        yield Finding("packages", State.BROKEN, "; ".join(wrong), f"pip install {PACKAGE}")
+        yield Finding("packages", Health.BROKEN, "; ".join(wrong), f"pip install {PACKAGE}")
     else:
-        yield Finding("packages", State.OK, f"{needs.there} that every install needs")
+        yield Finding("packages", Health.OK, f"{needs.there} that every install needs")
 
 
 def extras() -> Iterator[Finding]:
@@ -48,11 +48,11 @@ def extras() -> Iterator[Finding]:
         needs, mend = _needs(extra), f"pip install '{PACKAGE}[{extra}]'"
         name = f"extra {extra}"
         if needs.missing:
-            yield Finding(name, State.ABSENT, f"missing: {', '.join(needs.missing)}", mend)
+            yield Finding(name, Health.ABSENT, f"missing: {', '.join(needs.missing)}", mend)
         elif needs.unfit:
-            yield Finding(name, State.BROKEN, "; ".join(needs.unfit), mend)
+            yield Finding(name, Health.BROKEN, "; ".join(needs.unfit), mend)
         else:
-            yield Finding(name, State.OK, f"complete ({needs.there} package{'' if needs.there == 1 else 's'})")
+            yield Finding(name, Health.OK, f"complete ({needs.there} package{'' if needs.there == 1 else 's'})")
 
 
 def tools() -> Iterator[Finding]:
@@ -68,9 +68,9 @@ def tools() -> Iterator[Finding]:
         else:
             loaded.append(name)
     if loaded:
-        yield Finding("tools", State.OK, ", ".join(loaded))
+        yield Finding("tools", Health.OK, ", ".join(loaded))
     else:
-        yield Finding("tools", State.BROKEN, "there are none, not even our own", f"pip install {PACKAGE}")
+        yield Finding("tools", Health.BROKEN, "there are none, not even our own", f"pip install {PACKAGE}")
 
 
 def commands() -> Iterator[Finding]:
@@ -83,14 +83,14 @@ def commands() -> Iterator[Finding]:
             yield _unloaded(f"command {name}", error, "update or uninstall its package", told=True)
         else:
             loaded.append(name)
-    yield Finding("commands", State.OK, ", ".join(loaded) or "none but our own")
+    yield Finding("commands", Health.OK, ", ".join(loaded) or "none but our own")
 
 
 def _unloaded(name: str, error: BaseException, mend: str, *, told: bool) -> Finding:
     """`told`: an error of ours says itself what the mend is."""
     if isinstance(error, ConfigError):
         said, _, advice = str(error).rpartition(": ") if told else (str(error), "", mend)
-        return Finding(name, State.BROKEN, said, advice)
+        return Finding(name, Health.BROKEN, said, advice)
     return broken(name, error, mend)
 
 

@@ -11,14 +11,14 @@ from rich.text import Text
 
 from agentic_vision.cli_output import plain, printer
 
-from .finding import Finding, State
+from .finding import Finding, Health
 
-_STYLES = {State.OK: "green", State.ABSENT: "dim", State.WARNING: "yellow", State.BROKEN: "bold red"}
+_STYLES = {Health.OK: "green", Health.ABSENT: "dim", Health.WARNING: "yellow", Health.BROKEN: "bold red"}
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     """`works`: nothing that is installed is broken."""
-    works = all(finding.state is not State.BROKEN for finding in findings)
+    works = all(finding.state is not Health.BROKEN for finding in findings)
     return {"works": works, "checks": [asdict(finding) for finding in findings]}
 
 
@@ -34,6 +34,6 @@ def show(findings: Sequence[Finding]) -> None:
         table.add_row(Text(finding.state, style=_STYLES[finding.state]), Text(plain(finding.name)), found)
     console = printer()
     console.print(table)
-    broken = [finding.name for finding in findings if finding.state is State.BROKEN]
+    broken = [finding.name for finding in findings if finding.state is Health.BROKEN]
     verdict = f"broken: {', '.join(broken)}" if broken else "what is installed works"
     console.print(Text(f"\n{plain(verdict)}", style="bold red" if broken else "bold green"))

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from agentic_vision.errors import ConfigError
 from agentic_vision.image_limits import PREFIX, ImageLimits, from_environment
+from agentic_vision.server.keys import KEYS, environments
 from agentic_vision.url_rules import ALLOW, UrlRules
 
-from .finding import Finding, State
+from .finding import Finding, Health
 
-KEYS = PREFIX + "API_KEYS"
 _LIMITS = {PREFIX + name.upper(): name for name in ImageLimits.__dataclass_fields__}
 
 
@@ -23,18 +23,18 @@ def settings() -> Iterator[Finding]:
         if variable not in known:
             like = difflib.get_close_matches(variable, known, 1)
             mend = f"did you mean {like[0]}? Rename it, or unset it" if like else "unset it"
-            yield Finding(variable, State.WARNING, "there is no such setting, and nothing heeds it", mend)
+            yield Finding(variable, Health.WARNING, "there is no such setting, and nothing heeds it", mend)
             continue
         try:
-            yield Finding(variable, State.OK, _read(variable))
+            yield Finding(variable, Health.OK, _read(variable))
         except ConfigError as error:
             said, _, mend = str(error).rpartition(": ")
-            yield Finding(variable, State.BROKEN, said, mend)
+            yield Finding(variable, Health.BROKEN, said, mend)
 
 
 def _read(variable: str) -> str:
     if variable == KEYS:
-        return f"{len(os.environ[KEYS].split())} of the server's clients"
+        return f"{len(environments())} of the server's clients"
     if variable == ALLOW:
         return ", ".join(UrlRules().allow) or "none"
     return f"{from_environment(_LIMITS[variable]):,}"

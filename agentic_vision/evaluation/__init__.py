@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .outcomes import Outcome as Outcome
     from .outcomes import Trouble as Trouble
     from .run import evaluate as evaluate
-    from .scores import Scores as Scores
+    from .scores import StrategyScores as StrategyScores
     from .scripted import Script as Script
     from .strategies import STRATEGIES as STRATEGIES
     from .strategies import Plan as Plan
@@ -24,7 +24,7 @@ _HOMES = {
     "Plan": "strategies",
     "Pruning": "strategies",
     "STRATEGIES": "strategies",
-    "Scores": "scores",
+    "StrategyScores": "scores",
     "Script": "scripted",
     "Summary": "summary",
     "Trouble": "outcomes",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..agent import VisionAgent
-from ..errors import ConfigError, ImageError, MisconfiguredError, RowError
+from ..errors import AgenticVisionError, ConfigError, ImageError, RowError
 from ..messages import StopReason
 from ..policy import Policy
 from ..rows import Row
-from ..source import Source
+from ..same_settings import policy_settings
 from .outcomes import Outcome, Trouble
 from .replies import Remembering, Replies, remembering
 from .scoring import Scorer
-from .scripted import ScriptedFirstTurn, scripted
+from .scripted import first_turn, scripted
 from .strategies import Plan, Pruning, Strategy
-
-REFUSED = 3  # questions that are turned away like a wrong setting, before it is one and not the questions
 
 
 @dataclass
@@ -26,7 +25,6 @@ class _Agent:
     """An agent, and the layers around the policy that it asks."""
 
     agent: VisionAgent
-    scripts: ScriptedFirstTurn | None
     memory: Remembering | None
     processed: float
 
@@ -35,7 +33,7 @@ class _Agent:
 class Asking:
     """What all questions of an evaluation share.
 
-    `name`: the policy's, in the keys of `replies`. `glance`, `seed`, `tools` and `options` are `VisionAgent`'s.
+    `name`: the policy's. `glance`, `seed`, `tools` and `options` are `VisionAgent`'s.
     """
 
     policy: Policy
@@ -46,37 +44,36 @@ class Asking:
     seed: int
     options: dict[str, Any]
     tools: Sequence[Any] | None
-    _refused: int | None = None  # questions turned away one after another; None until one was answered
     _agents: dict[tuple[Any, ...], _Agent] = field(default_factory=dict)
     _policies: dict[Pruning, tuple[Policy, float]] = field(default_factory=dict)
 
-    async def outcome(self, row: Row, strategy: Strategy, asked: str) -> Outcome:
-        """Ask `row`, and score what is answered.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides over the outcomes, as JSON."""
+        return {
+            **policy_settings(self.policy, self.name),
+            "scoring": self.scorer.name,
+            "tools": [str(getattr(tool, "name", tool)) for tool in self.tools] if self.tools is not None else None,
+            "glance": self.glance,
+            **self.options,
+            "seed": self.seed,
+        }
 
-        Raises `MisconfiguredError` where no question can succeed: the first one, or several in a row.
-        """
+    async def outcome(self, row: Row, strategy: Strategy, asked: str) -> Outcome:
+        """Ask `row`, and score what is answered."""
         how = strategy.plan(row)
         begun = Outcome.about(row, strategy.name, asked)
-        with_ = self._agent(how)
+        layers = self._agent(how)
+        first_turn.set(how.script)
         try:
-            images = [await Source.aopen(image) for image in row.images]
-            if with_.scripts is not None and how.script is not None:
-                with_.scripts.script(row.prompt, images, how.script)
-            trajectory = (await with_.agent.aask(images, row.prompt)).trajectory
+            trajectory = (await layers.agent.aask(list(row.images), row.prompt)).trajectory
         except (ConfigError, ImageError) as error:
             return begun.model_copy(update={"trouble": Trouble.BAD_ROW, "detail": str(error)})
         except Exception as error:  # of a policy or a tool of others: its type is half of the message
-            detail = f"{type(error).__name__}: {error}"
-            return begun.model_copy(update={"trouble": Trouble.POLICY_FAILED, "detail": detail})
-        if trajectory.stop_reason is StopReason.MISCONFIGURED:
-            if self._refused is None or self._refused >= REFUSED:
-                raise MisconfiguredError(trajectory.detail or "nothing can be answered until a setting is mended")
-            self._refused += 1  # others were answered with these settings: it may be this row
-        elif trajectory.stop_reason is not StopReason.POLICY_FAILED:
-            self._refused = 0
-        remembered = with_.memory is not None and with_.memory.recalled(trajectory.id)
+            return begun.model_copy(update={"trouble": Trouble.POLICY_FAILED, "detail": _told(error)})
+        remembered = layers.memory is not None and layers.memory.recalled(trajectory.id)
         forced = how.script is not None
-        ended = begun.with_(trajectory, row, forced=forced, processed=with_.processed, remembered=remembered)
+        ended = begun.ended_as(trajectory, row, forced=forced, processed=layers.processed, remembered=remembered)
         if trajectory.stop_reason in (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED):
             return ended.model_copy(update={"trouble": Trouble.POLICY_FAILED, "detail": trajectory.detail})
         return await self.scored(row, ended)
@@ -89,6 +86,10 @@ class Asking:
             score, reason = await self.scorer.score(row, outcome.answer)
         except RowError as error:
             return outcome.model_copy(update={"trouble": Trouble.BAD_ROW, "detail": str(error)})
+        except AgenticVisionError:  # no answer can be scored
+            raise
+        except Exception as error:  # this answer is more than the rule can bear
+            score, reason = None, _told(error)
         trouble = Trouble.NO_VERDICT if score is None else None
         return outcome.model_copy(update={"score": score, "trouble": trouble, "detail": reason})
 
@@ -97,11 +98,12 @@ class Asking:
         key = (how.tools, how.share, how.script is not None, how.pruning)
         if key not in self._agents:
             policy, processed = self.pruned(how.pruning)
-            memory = scripts = None
+            memory = None
             if self.replies is not None:
-                policy = memory = remembering(policy, self.replies, f"{self.name} {how.pruning or ''}")
+                name = json.dumps(policy_settings(policy, self.name), sort_keys=True)
+                policy = memory = remembering(policy, self.replies, name)
             if how.script is not None:
-                policy = scripts = scripted(policy)
+                policy = scripted(policy)
             agent = VisionAgent(
                 policy,
                 tools=self.tools if how.tools else [],
@@ -109,7 +111,7 @@ class Asking:
                 seed=self.seed,
                 **self.options,
             )
-            self._agents[key] = _Agent(agent, scripts, memory, processed)
+            self._agents[key] = _Agent(agent, memory, processed)
         return self._agents[key]
 
     def pruned(self, pruning: Pruning | None) -> tuple[Policy, float]:
@@ -126,3 +128,7 @@ class Asking:
             policy = PrunedPolicy.of(weights, pruning.method, kept=pruning.kept)
             self._policies[pruning] = policy, policy.processed_share
         return self._policies[pruning]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cli_group import DONE, NO_ANSWER, complain, stdout_is_ours
+from ..cli_group import DONE, NO_ANSWER, complain, print_json, stdout_is_ours
 from ..cli_options import (
     BaseUrlOption,
     PolicyOption,
@@ -19,8 +18,8 @@ from ..cli_options import (
     ToolsOption,
     TurnsOption,
     checked_endpoint,
-    identity,
-    tool_names,
+    chosen_tools,
+    policy_identity,
 )
 from ..errors import ConfigError
 
@@ -39,6 +38,7 @@ JudgeUrlOption = Annotated[
 ]
 USUAL = "glance,full,agent"
 IMAGES = "images"  # of rows that hold images instead of naming files
+ACCURACY, SCENES = "accuracy.png", "scenes.png"
 
 
 @evaluate.command(no_args_is_help=True)
@@ -99,7 +99,7 @@ def run(
     from ..policies.chosen import policy_of
     from . import evaluate as evaluation
     from .plots import plot_accuracy, plot_scenes
-    from .printed import show_summary
+    from .printed import show_summary, show_written
 
     faults: list[Fault] = []
     rows = load_rows(data, out / IMAGES, faults=faults, limit=limit)
@@ -110,10 +110,10 @@ def run(
             policy_of(policy, base_url, None),
             names,
             out,
-            name=f"{policy} at {base_url}" if base_url else identity(policy),
+            name=policy_identity(policy, base_url),
             scoring=_judge(judge, judge_url) if judge else scoring,
             replies=replies,
-            tools=tool_names(tools),
+            tools=chosen_tools(tools),
             max_turns=max_turns,
             max_visual_tokens=max_visual_tokens,
             seed=seed,
@@ -122,20 +122,23 @@ def run(
             progress=progress,
         )
     if as_json:
-        _print_json(summary.model_dump(mode="json"))
+        print_json(summary.model_dump(mode="json"))
     else:
-        show_summary(summary, out)
+        show_summary(summary)
+    written = ["summary.json"]
     try:
-        plot_accuracy(summary, out / "accuracy.png")
-        plot_scenes(summary, out / "scenes.png")
+        plots = (plot(summary, out / name) for name, plot in {ACCURACY: plot_accuracy, SCENES: plot_scenes}.items())
+        written += [path.name for path in plots if path is not None]
     except ConfigError as error:  # the figures are there: a missing plot is a pity, not a failure
         complain(f"warning: {error}")
+    if not as_json:
+        show_written(out, written)
     raise typer.Exit(NO_ANSWER if summary.in_trouble else DONE)
 
 
 @judge.command()
 def measure(
-    scoring: ScoringOption = "exact",
+    scoring: Annotated[str, typer.Option(metavar="RULE", help="exact, numeric, relaxed or anls.")] = "exact",
     judge: JudgeOption = None,
     judge_url: JudgeUrlOption = None,
     answers: Annotated[
@@ -148,15 +151,17 @@ def measure(
 
     Example: agentic-vision judge --judge gpt-5-mini
     """
-    from .judged import answered_pairs, hard_pairs, judged
+    from .judged import RULES, answered_pairs, hard_pairs, judged
     from .printed import show_judged
     from .scoring import scorer
 
+    if scoring not in RULES:
+        raise ConfigError(f"{scoring!r} is no rule that can be measured on pairs: choose from {', '.join(RULES)}")
     pairs = answered_pairs(answers) if answers else hard_pairs()
     with _progress(hidden=as_json) as progress:
         found = judged(scorer(_judge(judge, judge_url) if judge else scoring), pairs, progress)
     if as_json:
-        _print_json(found.model_dump(mode="json"))
+        print_json(found.model_dump(mode="json"))
     else:
         show_judged(found)
 
@@ -174,7 +179,7 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> None:
 
     found = compare(first, second)
     if as_json:
-        _print_json({name: both.model_dump(mode="json") for name, both in found.items()})
+        print_json({name: both.model_dump(mode="json") for name, both in found.items()})
     else:
         show_compared(found, first, second)
 
@@ -192,7 +197,3 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("asking", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")

@@ -10,20 +10,25 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import ConfigError
 from .folder import by_strategy
 from .outcomes import Outcome
-from .paired import Paired, paired
+from .paired import Paired, paired, pairs
 from .statistics import Interval, difference, holm, mean
 
 NOISE = 0.05  # differences less probable than this, all of them taken together, are more than noise
 
 
 class Change(BaseModel):
-    """A share in both, over the same questions, and the 95 % interval of the difference."""
+    """A share in both, over the same questions, and the 95 % interval of the difference; None for a single one."""
 
     model_config = ConfigDict(frozen=True)
 
     before: float
     after: float
-    interval: Interval
+    interval: Interval | None
+
+    @property
+    def clear(self) -> bool:
+        """Whether there is a difference, as far as the interval tells."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
 class Compared(BaseModel):
@@ -49,32 +54,34 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> di
 
     Raises `ConfigError` where a folder holds no evaluation, or they share no strategy with questions in common.
     """
-    ours, theirs = by_strategy(first), by_strategy(second)
+    found = compared(by_strategy(first), by_strategy(second))
+    if not found:
+        raise ConfigError(f"{first} and {second} have no strategy with questions in common: evaluate the same data")
+    return found
+
+
+def compared(
+    ours: Mapping[str, Mapping[str, Outcome]], theirs: Mapping[str, Mapping[str, Outcome]]
+) -> dict[str, Compared]:
+    """Of outcomes by strategy and row: the strategies that have questions in common."""
     found: dict[str, tuple[Paired, list[tuple[Outcome, Outcome]]]] = {}
     for name in ours:
         both = paired(theirs.get(name, {}), ours[name])
         if both is not None:
-            found[name] = both, _scored(ours[name], theirs[name])
-    if not found:
-        raise ConfigError(f"{first} and {second} have no strategy with questions in common: evaluate the same data")
+            found[name] = both, pairs(ours[name], theirs[name])
     adjusted = holm([both.p for both, _ in found.values()])
     return {
         name: Compared(
-            before=mean([a.score for a, _ in pairs if a.score is not None]) or 0.0,
-            after=mean([b.score for _, b in pairs if b.score is not None]) or 0.0,
+            before=mean([a.score for a, _ in scored if a.score is not None]) or 0.0,
+            after=mean([b.score for _, b in scored if b.score is not None]) or 0.0,
             accuracy=both,
             adjusted=p,
             more_than_noise=p < NOISE,
-            visual_tokens=_change((_ratio(a), _ratio(b)) for a, b in pairs),
-            calls=_change((float(a.called), float(b.called)) for a, b in pairs),
+            visual_tokens=_change((_ratio(a), _ratio(b)) for a, b in scored),
+            calls=_change((float(a.called), float(b.called)) for a, b in scored),
         )
-        for (name, (both, pairs)), p in zip(found.items(), adjusted, strict=True)
+        for (name, (both, scored)), p in zip(found.items(), adjusted, strict=True)
     }
-
-
-def _scored(first: Mapping[str, Outcome], second: Mapping[str, Outcome]) -> list[tuple[Outcome, Outcome]]:
-    pairs = [(outcome, second[row]) for row, outcome in first.items() if row in second]
-    return [(a, b) for a, b in pairs if a.score is not None and b.score is not None]
 
 
 def _ratio(outcome: Outcome) -> float:

@@ -12,8 +12,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..only_writer import only_writer
 from ..rows import Row
 from ..same_settings import differences
 from ..whole_file import Lines, replacing, write_whole
+from ..whole_text import whole
 from .outcomes import Outcome, Trouble
 
 TRAJECTORIES, SUMMARY, SETTINGS, DAMAGED = "trajectories.jsonl", "summary.json", "settings.json", "damaged.jsonl"
@@ -40,6 +42,7 @@ class Folder:
         self._file = path / TRAJECTORIES
         self._settings = dict(settings)
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._images: dict[str, tuple[str, ...]] = {}  # the digests of a row's
         self._places: dict[tuple[str, str], tuple[int, int]] = {}  # of their lines, in bytes
         torn, self._end = [], 0
         for line in _whole_lines(self._file):
@@ -57,7 +60,7 @@ class Folder:
         self._tidy()
         self._log = Lines(self._file)
 
-    def finished(self, row: Row, strategy: str) -> Outcome | None:
+    def outcome_of(self, row: Row, strategy: str) -> Outcome | None:
         """The outcome of a row, in trouble or not. Raises `ConfigError` where it is another row's of the same id."""
         outcome = self._outcomes.get((row.id, strategy))
         if outcome is not None and outcome.asked != self.asked(row):
@@ -72,12 +75,25 @@ class Folder:
         asked = {"row": row.model_dump(mode="json", exclude={"images"}), "settings": self._settings}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
+    def check_images(self, rows: Iterable[Row]) -> None:
+        """Raises `ConfigError` where a row has an outcome here, of other images under the same paths.
+
+        Only what is a file is looked at, and what has gone since is no other image.
+        """
+        digest = lru_cache(maxsize=1024)(_digest)  # rows one after another often have an image in common
+        for row in rows:
+            known = self._images.get(row.id)
+            if known is not None and None not in (now := tuple(map(digest, row.images))) and now != known:
+                raise ConfigError(
+                    f"{self.path} holds the outcome of other images under the id {row.id!r}: give a fresh folder"
+                )
+
     def write(self, outcome: Outcome) -> None:
         """Add a line; it is in the file when this returns. It takes the place of one in trouble.
 
         Raises `OSError` where there is no room for it.
         """
-        line = outcome.model_dump_json().encode("utf-8", "replace") + b"\n"
+        line = as_json(outcome)
         self._log.add(line)
         self._keep(outcome, len(line))
 
@@ -91,6 +107,8 @@ class Folder:
         # The judge alone is asked again about one without a verdict, which is then written with its trajectory.
         whole = outcome.trouble is Trouble.NO_VERDICT
         self._outcomes[key] = outcome if whole else outcome.model_copy(update={"trajectory": None})
+        if outcome.ran and outcome.trajectory is not None:
+            self._images[outcome.row] = tuple(source.digest for source in outcome.trajectory.sources)
         self._places[key] = self._end, self._end + length
         self._end += length
 
@@ -129,6 +147,11 @@ class Folder:
                     )
         if before != now:
             write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
+
+
+def as_json(value: BaseModel, indent: int | None = None) -> bytes:
+    """`value` as it is stored, with a line break; texts of tools and policies may hold halves of characters."""
+    return (whole(json.dumps(value.model_dump(mode="json"), ensure_ascii=False, indent=indent)) + "\n").encode()
 
 
 @contextmanager
@@ -208,4 +231,14 @@ def _outcome(line: bytes) -> Outcome | None:
     try:
         return Outcome.model_validate_json(line)
     except ValidationError:
+        return None
+
+
+def _digest(image: str) -> str | None:
+    """As `Source.digest` of a file; None for what is none."""
+    if not os.path.isfile(image):
+        return None
+    try:
+        return hashlib.sha256(Path(image).read_bytes()).hexdigest()
+    except OSError:
         return None

@@ -22,16 +22,18 @@ from .scoring import Scorer
 from .statistics import Interval, wilson
 
 AT_ONCE = 16
+RULES = ("exact", "numeric", "relaxed", "anls")
+"""Of `agentic_vision.matching`, those that need neither options nor the answers of several people."""
 
 
 class Pair(BaseModel):
-    """A prediction, and whether it is `right`. `kind`: what makes it hard."""
+    """A prediction, and whether it is `right`: says the same as any of the references. `kind`: what makes it hard."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: str
     question: str
-    reference: str
+    references: tuple[str, ...]
     prediction: str
     right: bool
 
@@ -75,7 +77,7 @@ def answered_pairs(folder: str | os.PathLike[str]) -> list[Pair]:
     Raises `ConfigError` where the folder holds no evaluation, or none of its answers has a score of 1 or 0.
     """
     pairs = {
-        (outcome.question, outcome.references[0], outcome.answer): outcome.score == 1
+        (outcome.question, outcome.references, outcome.answer): outcome.score == 1
         for by_row in by_strategy(folder).values()
         for outcome in by_row.values()
         if outcome.answer is not None and outcome.score in (0, 1)
@@ -83,8 +85,8 @@ def answered_pairs(folder: str | os.PathLike[str]) -> list[Pair]:
     if not pairs:
         raise ConfigError(f"{folder} holds no answers that are right or wrong: give an evaluation by exact match")
     return [
-        Pair(kind="answered", question=question, reference=reference, prediction=prediction, right=right)
-        for (question, reference, prediction), right in pairs.items()
+        Pair(kind="answered", question=question, references=references, prediction=prediction, right=right)
+        for (question, references, prediction), right in pairs.items()
     ]
 
 
@@ -105,9 +107,10 @@ async def _said(
 ) -> list[tuple[Pair, bool | None]]:
     room, done = asyncio.Semaphore(AT_ONCE), 0
 
-    async def one(pair: Pair) -> tuple[Pair, bool | None]:
+    async def says(pair: Pair) -> tuple[Pair, bool | None]:
         nonlocal done
-        row = Row(id="pair", images=("none",), question=pair.question, answer=pair.reference)
+        one = max(pair.references, key=len)  # that is shown; of several, one may be empty
+        row = Row(id="pair", images=("none",), question=pair.question, answer=one, answers=pair.references)
         async with room:
             score, _ = await scorer.score(row, pair.prediction)
         done += 1
@@ -115,7 +118,7 @@ async def _said(
             progress(done, len(pairs))
         return pair, None if score is None else score > 0.5
 
-    return list(await asyncio.gather(*map(one, pairs)))
+    return list(await asyncio.gather(*map(says, pairs)))
 
 
 def _agreement(said: Iterable[tuple[Pair, bool | None]]) -> Agreement:

@@ -83,7 +83,9 @@ class Outcome(BaseModel):
             **more,
         )
 
-    def with_(self, trajectory: Trajectory, row: Row, *, forced: bool, processed: float, remembered: bool) -> Outcome:
+    def ended_as(
+        self, trajectory: Trajectory, row: Row, *, forced: bool, processed: float, remembered: bool
+    ) -> Outcome:
         """With what came of asking. `processed`: the share of the views' tokens that was worked on."""
         usage, own = trajectory.usage, trajectory.turns[1 if forced else 0 :]
         well_formed, ill_formed = _own_calls(trajectory, forced=forced)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 FLOORS = 200  # values of d that are tried
+STEEPEST = 50.0  # b: a law that is steeper is a step, and beyond a float at a small share
 NEEDED = 3  # points at different shares, for three unknowns
 
 
@@ -45,10 +46,10 @@ class Law(BaseModel):
     def tokens(self, accuracy: float) -> float | None:
         """The share of the visual tokens that an accuracy takes; None where none does, full resolution included."""
         left = 1 - accuracy - self.d
-        if left <= 0 or (self.b == 0 and self.a > left):
+        if left <= 0 or self.a > left:  # at full resolution, more than `a` is out of reach
             return None
-        share = math.pow(self.a / left, 1 / self.b) if self.b else 0.0
-        return share if share <= 1 else None
+        # In logarithms: of a law that is nearly flat, 1 / b is beyond a float.
+        return math.exp(math.log(self.a / left) / self.b) if self.a and self.b else 0.0
 
 
 def fit(points: Sequence[Point]) -> Law | None:
@@ -78,7 +79,7 @@ def _line(points: Sequence[Point], above: Sequence[float], floor: float) -> Law:
     y0 = math.fsum(w * y for w, y in zip(weights, ys, strict=True)) / total
     spread = math.fsum(w * (x - x0) ** 2 for w, x in zip(weights, xs, strict=True))
     slope = math.fsum(w * (x - x0) * (y - y0) for w, x, y in zip(weights, xs, ys, strict=True)) / spread
-    b = max(0.0, -slope)  # more tokens do not make it worse
+    b = min(STEEPEST, max(0.0, -slope))  # more tokens do not make it worse
     law = Law(a=math.exp(y0 + b * x0), b=b, d=floor, residual=0.0)
     squares = math.fsum(p.n * (law.accuracy(p.tokens) - p.accuracy) ** 2 for p in points)
     return law.model_copy(update={"residual": math.sqrt(squares / sum(p.n for p in points))})

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .planner import Law, Point
-from .scores import Scores
+from .scores import StrategyScores
 from .statistics import Interval
 from .summary import Summary
 
@@ -106,10 +106,12 @@ def draw_scenes(summary: Summary) -> Any | None:
         f" {scores.call_ratio or 0:.0%} of {scores.n}{said}" for (_, scores), said in zip(scenes, right, strict=True)
     ]
     axes.bar_label(drawn, labels, fontsize=9, color=INK)
-    axes.set_xlim(0, 1.4)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.set_title(f"{_shown(name)}: questions with a call, by scene", loc="left", fontsize=10.5, color=INK)
+    axes.set_xlim(0, 1.4)  # room for the labels of bars; what is measured ends at 1
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_xlabel("questions with a call", color=INK, loc="left")
+    axes.set_title(f"{_shown(name)}: calls by scene", loc="left", fontsize=10.5, color=INK)
     _frame(axes)
+    axes.spines["bottom"].set_bounds(0, 1)
     return figure
 
 
@@ -270,11 +272,11 @@ def _frame(axes: Any) -> None:
         axes.spines[side].set_color(SOFT)
 
 
-def _accuracy(scores: Scores, suffix: str) -> float | None:
+def _accuracy(scores: StrategyScores, suffix: str) -> float | None:
     value: float | None = getattr(scores, f"accuracy{suffix}")
     return value
 
 
-def _interval(scores: Scores, suffix: str) -> Interval | None:
+def _interval(scores: StrategyScores, suffix: str) -> Interval | None:
     value: Interval | None = getattr(scores, f"accuracy{suffix}_interval")
     return value

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from ..cli_output import plain, printer
-from .compare import Change, Compared
+from .compare import Compared
+from .figures import course, number, percent, signed, troubles
 from .judged import Judged
 from .paired import Paired
-from .statistics import Interval
 from .summary import Summary
 
 MOST = 12  # disagreements that are shown
 LOW, HIGH = 0.05, 0.001  # p below these gets one mark, two marks
 
 
-def show_summary(summary: Summary, path: Path) -> None:
+def show_summary(summary: Summary) -> None:
     """The strategies' figures, those against the baselines, and what was in trouble."""
     console = printer()
     console.print(_accuracies(summary))
@@ -31,7 +31,12 @@ def show_summary(summary: Summary, path: Path) -> None:
     console.print()
     for line in troubles(summary):
         console.print(Text(line, style="red"))
-    console.print(Text(f"Written to {path}: accuracy.png, summary.json; `agentic-vision report {path}` for a page"))
+
+
+def show_written(path: Path, names: Sequence[str]) -> None:
+    """What was written, and where."""
+    said = f"Written to {path}: {', '.join(names)}; `agentic-vision report {path}` for a page"
+    printer().print(Text(said))
 
 
 def show_compared(found: Mapping[str, Compared], first: Path, second: Path) -> None:
@@ -45,10 +50,10 @@ def show_compared(found: Mapping[str, Compared], first: Path, second: Path) -> N
             plain(name),
             f"{both.accuracy.n:,}",
             f"{100 * both.before:.1f} -> {100 * both.after:.1f}",
-            _signed(both.accuracy.difference, both.accuracy.interval),
+            _said(signed(both.accuracy.difference, both.accuracy.interval)),
             f"{both.adjusted:.2g}",
-            _change(both.visual_tokens),
-            _change(both.calls),
+            course(both.visual_tokens),
+            course(both.calls),
         )
     console = printer()
     console.print(table)
@@ -69,33 +74,17 @@ def show_judged(found: Judged) -> None:
         table.add_row(
             kind,
             f"{agreement.n:,}",
-            percent(agreement.agreed / agreement.n if agreement.n else None, agreement.interval),
+            _said(percent(agreement.agreed / agreement.n if agreement.n else None, agreement.interval)),
             *(f"{count:,}" for count in counts),
         )
     console.print(table)
     console.print()
     for pair, says in found.disagreements[:MOST]:
         said = "no verdict" if says is None else "right" if says else "wrong"
-        asked = f"{pair.kind}: {pair.question} {pair.reference!r}, predicted {pair.prediction!r}"
+        asked = f"{pair.kind}: {pair.question} {' / '.join(pair.references)!r}, predicted {pair.prediction!r}"
         console.print(Text(f"{plain(asked)}: says {said}"))
     if len(found.disagreements) > MOST:
         console.print(Text(f"and {len(found.disagreements) - MOST:,} more: --json has all"))
-
-
-def troubles(summary: Summary) -> list[str]:
-    """What has no score, a line each; none where all is well."""
-    lines = [
-        f"{plain(name)}: {count:,} {trouble.replace('_', ' ')}, not scored: the same command tries them again"
-        for name, scores in summary.strategies.items()
-        for trouble, count in scores.trouble.items()
-    ]
-    if summary.faults:
-        first = summary.faults[0]
-        lines.append(
-            f"rows of the data that cannot be used: {len(summary.faults):,}, the first in line {first.line} "
-            f"({plain(first.reason)})"
-        )
-    return lines
 
 
 def _accuracies(summary: Summary) -> Table:
@@ -106,11 +95,11 @@ def _accuracies(summary: Summary) -> Table:
     for name, scores in summary.strategies.items():
         table.add_row(
             plain(name),
-            percent(scores.accuracy, scores.accuracy_interval),
-            percent(scores.accuracy_coarse, scores.accuracy_coarse_interval),
-            percent(scores.accuracy_fine, scores.accuracy_fine_interval),
-            percent(scores.visual_tokens_ratio),
-            percent(scores.call_ratio),
+            _said(percent(scores.accuracy, scores.accuracy_interval)),
+            _said(percent(scores.accuracy_coarse, scores.accuracy_coarse_interval)),
+            _said(percent(scores.accuracy_fine, scores.accuracy_fine_interval)),
+            _said(percent(scores.visual_tokens_ratio)),
+            _said(percent(scores.call_ratio)),
         )
     return table
 
@@ -123,10 +112,10 @@ def _manners(summary: Summary) -> Table:
     for name, scores in summary.strategies.items():
         table.add_row(
             plain(name),
-            percent(scores.malformed),
-            percent(scores.box_covers_evidence),
-            percent(scores.no_answer),
-            *(_number(value) for value in (scores.turns, scores.seconds_median, scores.seconds_p95, scores.cost)),
+            _said(percent(scores.malformed)),
+            _said(percent(scores.box_covers_evidence)),
+            _said(percent(scores.no_answer)),
+            *(_said(number(value)) for value in (scores.turns, scores.seconds_median, scores.seconds_p95, scores.cost)),
         )
     return table
 
@@ -140,32 +129,18 @@ def _against(baseline: str, found: Mapping[str, Paired]) -> Table:
         stars = "**" if pair.p < HIGH else "*" if pair.p < LOW else ""
         counts = (pair.gain, pair.harm, pair.mended, pair.broken)
         table.add_row(
-            plain(name), _signed(pair.difference, pair.interval), f"{pair.p:.2g}{stars}", *(f"{n:,}" for n in counts)
+            plain(name),
+            _said(signed(pair.difference, pair.interval)),
+            f"{pair.p:.2g}{stars}",
+            *(f"{n:,}" for n in counts),
         )
     return table
 
 
-def percent(share: float | None, interval: Interval | None = None) -> Text:
-    """A share, with its interval where there is one; a dash for None."""
-    if share is None:
-        return Text("-", style="dim")
-    text = Text(f"{100 * share:.1f}")
-    return text.append(f" [{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]", style="dim") if interval else text
-
-
-def _signed(change: float, interval: Interval) -> Text:
-    text = Text(f"{100 * change:+.1f}")
-    return text.append(f" [{100 * interval[0]:+.1f} {100 * interval[1]:+.1f}]", style="dim")
-
-
-def _change(change: Change) -> str:
-    low, high = change.interval
-    clear = "" if low <= 0 <= high else " *"
-    return f"{100 * change.before:.1f} -> {100 * change.after:.1f}{clear}"
-
-
-def _number(value: float | None) -> Text:
-    return Text("-", style="dim") if value is None else Text(f"{value:.3g}")
+def _said(figure: str) -> Text:
+    """A figure, whose interval, and whose absence, are dim."""
+    value, bracket, interval = figure.partition(" [")
+    return Text(value, style="dim" if value == "-" else "").append(bracket + interval, style="dim")
 
 
 def _table(title: str) -> Table:

@@ -12,18 +12,20 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from .. import sync
-from ..errors import ConfigError, PolicyError
+from ..errors import ConfigError
+from ..giving_up import GivingUp
 from ..judge import Judge
+from ..messages import StopReason
 from ..policy import Policy
 from ..rows import Fault, Row
-from ..same_settings import policy_settings
 from ..whole_file import write_whole
 from .asking import Asking
-from .folder import SUMMARY, Folder, opened
+from .folder import SUMMARY, Folder, as_json, opened
 from .outcomes import Outcome, Trouble
 from .replies import Replies
 from .scoring import scorer
@@ -33,7 +35,6 @@ from .summary import Summary, summarised
 Progress = Callable[[int, int], None]
 
 ROUND = 8  # batches of one strategy before it is the next one's turn
-FAILING = 32  # questions that fail one after another, none answered between them, before an evaluation gives up
 
 
 def evaluate(
@@ -78,28 +79,23 @@ def evaluate(
     prunings = {way.plan(row).pruning for row in rows for way in ways}
     scores = scorer(scoring)
     options = {"max_turns": max_turns, "max_visual_tokens": max_visual_tokens}
-    settings = {
-        **policy_settings(policy, name),
-        "scoring": scores.name,
-        "tools": [str(getattr(tool, "name", tool)) for tool in tools] if tools is not None else None,
-        "glance": glance,
-        **options,
-        "seed": seed,
-    }
-    memory = Replies(Path(replies)) if replies is not None else None
-    try:
-        asking = Asking(policy, scores, name, memory, glance, seed, options, tools)
-        for pruning in prunings:
-            asking.pruned(pruning)
-        with opened(Path(out), settings) as folder:
-            run = _Run(asking, folder, rows, ways, batch_size, progress)
-            sync.run(run.all())
-            summary = summarised({way.name: run.outcomes(way) for way in ways}, faults)
-            write_whole(folder.path / SUMMARY, (summary.model_dump_json(indent=2) + "\n").encode("utf-8", "replace"))
-    finally:
-        if memory is not None:
-            memory.close()
-    return summary
+
+    async def work() -> Summary:
+        with closing(Replies(Path(replies))) if replies is not None else nullcontext() as memory:
+            asking = Asking(policy, scores, name, memory, glance, seed, options, tools)
+            for pruning in prunings:
+                asking.pruned(pruning)
+            # In here, not around: one who interrupts this does not wait until the questions in flight have ended.
+            with opened(Path(out), asking.settings) as folder:
+                folder.check_images(rows)
+                run = _Run(asking, folder, rows, ways, batch_size, progress)
+                await run.all()
+                folder.close()  # tidied, it is older than its summary
+                summary = summarised({way.name: run.outcomes(way) for way in ways}, faults)
+                write_whole(folder.path / SUMMARY, as_json(summary, indent=2))
+                return summary
+
+    return sync.run(work())
 
 
 class _Run:
@@ -117,10 +113,10 @@ class _Run:
         self._asking, self._folder, self._rows, self._ways = asking, folder, rows, ways
         self._batch_size, self._progress = batch_size, progress
         self._done = sum(self._settled(row, way) for row in rows for way in ways)
-        self._failing = 0
+        self._giving_up = GivingUp(batch_size)
 
     async def all(self) -> None:
-        """Ask what is not settled."""
+        """Ask what is not settled. Raises `PolicyError` where no question can succeed, or none does any more."""
         self._tell()
         size = ROUND * self._batch_size
         # Strategies take turns, never at once: a dear one would slow down the others. And whenever a run is looked at
@@ -137,34 +133,32 @@ class _Run:
 
     def outcomes(self, way: Strategy) -> list[Outcome]:
         """Of one strategy, in the order of the rows."""
-        found = [self._folder.finished(row, way.name) for row in self._rows]
+        found = [self._folder.outcome_of(row, way.name) for row in self._rows]
         return [outcome for outcome in found if outcome is not None]
 
     async def _work(self, rows: Iterable[Row], way: Strategy) -> None:
         for row in rows:
-            before = self._folder.finished(row, way.name)
+            before = self._folder.outcome_of(row, way.name)
             if before is not None and before.trouble is Trouble.NO_VERDICT:
-                outcome = await self._asking.scored(row, before)
-            else:
-                outcome = await self._asking.outcome(row, way, self._folder.asked(row))
-            self._folder.write(outcome)
-            self._done += 1
-            self._tell()
-            self._give_up_on(outcome)
+                self._write(await self._asking.scored(row, before))
+                continue
+            outcome = await self._asking.outcome(row, way, self._folder.asked(row))
+            ended = outcome.trajectory.stop_reason if outcome.trajectory is not None else None
+            if ended is StopReason.MISCONFIGURED:
+                self._giving_up.refused(outcome.detail)
+            self._write(outcome)
+            if outcome.trouble is Trouble.POLICY_FAILED:
+                self._giving_up.failed(outcome.detail)
+            elif outcome.trouble is not Trouble.BAD_ROW:
+                self._giving_up.answered()
 
-    def _give_up_on(self, outcome: Outcome) -> None:
-        """Raises `PolicyError` where nothing is answered any more."""
-        if outcome.trouble is Trouble.BAD_ROW:
-            return
-        self._failing = self._failing + 1 if outcome.trouble is Trouble.POLICY_FAILED else 0
-        if self._failing >= max(FAILING, self._batch_size):
-            raise PolicyError(
-                f"the last {self._failing} questions have all failed ({outcome.detail}): what is done is kept; run "
-                "this again when that is mended"
-            )
+    def _write(self, outcome: Outcome) -> None:
+        self._folder.write(outcome)
+        self._done += 1
+        self._tell()
 
     def _settled(self, row: Row, way: Strategy) -> bool:
-        outcome = self._folder.finished(row, way.name)
+        outcome = self._folder.outcome_of(row, way.name)
         return outcome is not None and outcome.trouble is None
 
     def _tell(self) -> None:

@@ -15,7 +15,7 @@ from .outcomes import Outcome, Trouble
 from .statistics import Interval, interval, mean, quantile, wilson
 
 
-class Scene(BaseModel):
+class SceneScores(BaseModel):
     """The figures of one scene's questions."""
 
     model_config = ConfigDict(frozen=True)
@@ -25,7 +25,7 @@ class Scene(BaseModel):
     call_ratio: float | None
 
 
-class Scores(BaseModel):
+class StrategyScores(BaseModel):
     """The figures of one strategy; None where there is no question or call of that kind.
 
     `n` questions were asked; those in `trouble` (by its kind) have no score and count in no accuracy. Intervals are at
@@ -63,10 +63,10 @@ class Scores(BaseModel):
     seconds_median: float | None
     seconds_p95: float | None
     cost: float | None
-    scenes: dict[str, Scene]
+    scenes: dict[str, SceneScores]
 
 
-def score(outcomes: Sequence[Outcome]) -> Scores:
+def score(outcomes: Sequence[Outcome]) -> StrategyScores:
     """The figures of one strategy's outcomes."""
     asked = [outcome for outcome in outcomes if outcome.ran]
     coarse = [outcome for outcome in asked if outcome.kind == "coarse"]
@@ -76,7 +76,7 @@ def score(outcomes: Sequence[Outcome]) -> Scores:
     covered = [covers for outcome in fine for covers in outcome.boxes]
     seconds = [outcome.seconds for outcome in asked if outcome.seconds is not None]
     costs = [outcome.cost for outcome in asked if outcome.cost is not None]
-    return Scores(
+    return StrategyScores(
         n=len(outcomes),
         trouble=dict(Counter(o.trouble for o in outcomes if o.trouble)),
         accuracy=mean(_scores(asked)),
@@ -105,8 +105,8 @@ def score(outcomes: Sequence[Outcome]) -> Scores:
     )
 
 
-def _scene(outcomes: Sequence[Outcome]) -> Scene:
-    return Scene(n=len(outcomes), accuracy=mean(_scores(outcomes)), call_ratio=mean(_called(outcomes)))
+def _scene(outcomes: Sequence[Outcome]) -> SceneScores:
+    return SceneScores(n=len(outcomes), accuracy=mean(_scores(outcomes)), call_ratio=mean(_called(outcomes)))
 
 
 def _scores(outcomes: Iterable[Outcome]) -> list[float]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from ..policy import Concluding, Conversation, Policy, Reply
 from ..protocol import write
-from ..source import Source
-from ..view import Box, Corners, View
+from ..token_family import Corners
+from ..view import Box, View
 from ..visual_tokens import Family
 from .wrapped import Wrapped
 
@@ -55,26 +55,19 @@ def padded(evidence: Corners, size: tuple[int, int]) -> Box:
     return Box(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
+first_turn: ContextVar[Script | None] = ContextVar("first_turn", default=None)
+"""The script of the question that is being asked: another one about the same images may have another."""
+
+
 class ScriptedFirstTurn(Wrapped):
-    """A policy whose first turn is read from a script; every other turn is the wrapped policy's.
-
-    A conversation is recognised by its question and images, which is all that it and its script have in common.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__(policy)
-        self._scripts: dict[tuple[str, ...], Script] = {}
-
-    def script(self, question: str, images: Iterable[Source], script: Script) -> None:
-        """From now on, `question` about `images` begins with `script`."""
-        self._scripts[(question, *(image.digest for image in images))] = script
+    """A policy whose first turn is read from the script in `first_turn`; every other turn is the wrapped policy's."""
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
         """The script's turn where nothing was said yet, else the wrapped policy's."""
-        if any(message.role == "assistant" for message in conversation.messages):
+        script = first_turn.get()
+        if script is None or any(message.role == "assistant" for message in conversation.messages):
             return await self.policy.reply(conversation, seed=seed)
         asked = next(message for message in conversation.messages if message.role == "user")
-        script = self._scripts[(asked.text, *(image.source.digest for image in asked.images))]
         return Reply(text=script.text(asked.images[0].view, self.family, len(asked.images)))
 
 

@@ -24,11 +24,11 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def interval(values: Sequence[float]) -> Interval | None:
-    """Of a mean of values from 0 to 1: Wilson's where all are 1 or 0, else the normal one; None for none."""
+    """Of a mean of values from 0 to 1: Wilson's where all are 1 or 0, else the normal one; None for too few."""
     if all(value in (0, 1) for value in values):
         return wilson(round(math.fsum(values)), len(values))
-    low, high = difference(values)
-    return max(0.0, low), min(1.0, high)
+    found = difference(values)
+    return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
 
 
 def wilson(successes: int, n: int) -> Interval | None:
@@ -46,11 +46,16 @@ def wilson(successes: int, n: int) -> Interval | None:
     return max(0.0, min(share, centre - margin)), min(1.0, max(share, centre + margin))
 
 
-def difference(values: Sequence[float]) -> Interval:
-    """Of a mean of one value or more, the normal interval; of paired differences, the interval of the difference."""
+def difference(values: Sequence[float]) -> Interval | None:
+    """Of a mean, the normal interval; of paired differences, the interval of the difference.
+
+    None for fewer than two values, which do not say how far they scatter.
+    """
     n = len(values)
+    if n < 2:
+        return None
     middle = math.fsum(values) / n
-    variance = math.fsum((value - middle) ** 2 for value in values) / max(1, n - 1)
+    variance = math.fsum((value - middle) ** 2 for value in values) / (n - 1)
     margin = Z * math.sqrt(variance / n)
     return middle - margin, middle + margin
 

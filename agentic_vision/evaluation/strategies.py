@@ -121,7 +121,7 @@ def _share(name: str, said: str) -> float:
 
 def _imported(path: str) -> Callable[[Row], Plan]:
     module, _, name = path.partition(":")
-    if not module or not name:
+    if not module or not name or module.startswith("."):
         raise ConfigError(
             f"there is no strategy {path!r}: choose from {', '.join(STRATEGIES)}, or give module:function"
         )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from ..rows import Fault
 from .outcomes import Outcome
 from .paired import Paired, paired
-from .scores import Scores, score
+from .scores import StrategyScores, score
 
 BASELINES = ("full", "glance")
 
@@ -23,7 +23,7 @@ class Summary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     n: int
-    strategies: dict[str, Scores]
+    strategies: dict[str, StrategyScores]
     against: dict[str, dict[str, Paired]] = {}
     faults: tuple[Fault, ...] = ()
 

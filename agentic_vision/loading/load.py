@@ -9,10 +9,47 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import ConfigError, RowError
-from ..rows import Fault, Gathered, Row, complaint
+from ..rows import Fault, Row, complaint
 from .images import Images
 from .records import located, records
 from .shapes import Columns, as_row, id_of
+
+
+class _Gathered:
+    """Rows as they are read. Those at fault are noted in `faults` or, where there is no such list, raised."""
+
+    def __init__(self, path: Path, faults: list[Fault] | None) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self._faults = faults
+        self._first: Fault | None = None
+        self._ids: set[str] = set()
+
+    def add(self, line: int, row: Row) -> None:
+        """Keeps the row, unless there is one of its id."""
+        if row.id in self._ids:
+            self.fault(line, row.id, f"the id {row.id!r} comes twice: make ids unique")
+        else:
+            self._ids.add(row.id)
+            self.rows.append(row)
+
+    def fault(self, line: int, id: str | None, reason: str) -> None:
+        """Notes a fault. Raises `RowError` where nobody asked for them."""
+        if self._faults is None:
+            raise RowError(f"{self.path}, line {line}: {reason}")
+        fault = Fault(line=line, id=id, reason=reason)
+        self._first = self._first or fault
+        self._faults.append(fault)
+
+    def all(self) -> list[Row]:
+        """The rows. Raises `ConfigError` where there is none."""
+        if not self.rows and self._first:
+            raise ConfigError(
+                f"{self.path} holds no row that can be used (line {self._first.line}: {self._first.reason})"
+            )
+        if not self.rows:
+            raise ConfigError(f"{self.path} holds no rows: give a data set with a question a row")
+        return self.rows
 
 
 def load_rows(
@@ -33,7 +70,7 @@ def load_rows(
     """
     path = located(Path(path))
     held = _images(path, images)
-    gathered = Gathered(path, faults)
+    gathered = _Gathered(path, faults)
     for line, given in _each(path, held, columns or Columns()):
         if limit is not None and len(gathered.rows) >= limit:
             break

@@ -20,7 +20,8 @@ SAVED = ("state.json", "dataset_dict.json")
 """One of these marks a folder that `save_to_disk` wrote."""
 BUFFER = 2**20  # bytes; without it pyarrow holds a whole row group's images at once
 AT_ONCE = 16  # rows, whose images may be large
-_SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
+LARGEST = 2**31 - 1  # characters of a CSV's cell, which may be a picture in base64
+_SHARD = re.compile(r"(-\d{5}-of-\d{5}.*|^\d+)$")
 
 
 def located(path: Path) -> Path:
@@ -42,8 +43,7 @@ def records(path: Path) -> Iterator[Record]:
         elif path.suffix == ".parquet":
             yield from _parquet(path)
         elif path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file)
+            yield from _csv(path)
         else:
             yield from _json_lines(path)
     except (OSError, ValueError, csv.Error) as error:
@@ -53,22 +53,36 @@ def records(path: Path) -> Iterator[Record]:
         ) from error
 
 
+def _csv(path: Path) -> Iterator[Record]:
+    usual = csv.field_size_limit(LARGEST)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for said in csv.DictReader(file):
+                beyond = said.pop(None, ())
+                yield "it has more cells than the first line names" if any(beyond) else said
+    finally:
+        csv.field_size_limit(usual)
+
+
 def _json_lines(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for line in lines:
             if not line.strip():
                 yield ""
                 continue
             try:
                 said = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
                 yield f"no JSON: {error}"
                 continue
             yield said if isinstance(said, dict) else "no JSON object"
 
 
 def _shards(path: Path) -> list[Path]:
-    """The parquet files of one split, as the hub holds them (`test-00000-of-00002.parquet`), there or in `data/`."""
+    """The parquet files of one split, as the hub holds them, there or in `data/`.
+
+    They are called `test-00000-of-00002.parquet`, or `0000.parquet` where the hub has converted them.
+    """
     found = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     splits = sorted({_SHARD.sub("", shard.stem) for shard in found})
     if not found:

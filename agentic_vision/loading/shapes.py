@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import RowError
-from ..rows import Row
+from ..rows import LETTERS, Row
 from .images import Images
 
 
@@ -46,7 +46,6 @@ ALIASES = {
 """Tried in this order; a column that is empty in a row is passed over there."""
 OURS = ("kind", "scene", "evidence", "sufficient")
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTERED = re.compile(r"\s*[(\[]?([A-Z])[)\].:]\s*(?=\S)")
 
 
@@ -114,11 +113,11 @@ def _options(said: Mapping[str, Any], given: Any, columns: Columns) -> tuple[str
     if isinstance(given, str):  # MMMU's lists are texts
         try:
             given = ast.literal_eval(given)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             raise RowError(f"the options are the text {given[:40]!r}: give a list") from None
     if given is None and columns.options is None and all(letter in said for letter in "AB"):
         given = []
-        for letter in _LETTERS:
+        for letter in LETTERS:
             if _empty(said.get(letter)):
                 break
             given.append(said[letter])
@@ -127,8 +126,10 @@ def _options(said: Mapping[str, Any], given: Any, columns: Columns) -> tuple[str
             return ()
         raise RowError(f"the options are {type(given).__name__}: give a list")
     texts = [str(option) for option in given]
+    if len(texts) > len(LETTERS):
+        raise RowError(f"there are {len(texts)} options: letters go as far as Z, which is {len(LETTERS)}")
     marks = [_LETTERED.match(text) for text in texts]
-    if texts and all(mark and mark[1] == letter for mark, letter in zip(marks, _LETTERS, strict=False)):
+    if texts and all(mark and mark[1] == letter for mark, letter in zip(marks, LETTERS, strict=False)):
         texts = [text[mark.end() :] for text, mark in zip(texts, marks, strict=True) if mark]
     return tuple(texts)
 
@@ -148,5 +149,5 @@ def _answers(one: Any, several: Any, options: tuple[str, ...]) -> tuple[str | No
 def _text(answer: Any, options: tuple[str, ...]) -> str:
     """ScienceQA's answers count the options from 0."""
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
-        return _LETTERS[answer]
+        return LETTERS[answer]
     return str(answer)

@@ -10,8 +10,13 @@ from .exact import normalised
 from .matcher import Matcher
 
 _MARKS = re.compile(r"[*_`$\\{}]|\bboxed\b|\btext\b")
-_NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+(?:is|would\s+be))?[\s:=(\[]*([a-z])\b(?!')", re.IGNORECASE)
-_CAPITAL = re.compile(r"\b([A-Z])\b(?!')(\s+(?!or\b|and\b)[a-z])?")
+# A small "a" or "i" before a word is that word, but for "option a".
+_NAMED = re.compile(
+    r"\b(?i:answer|option|choice)\b(?:\s+(?i:is|would\s+be))?[\s:=(\[]*(?![ai][ \t]+\w)([A-Za-z])\b(?!')"
+    r"|\b(?i:option|choice)\s+([a-z])\b(?!')"
+)
+# Nor is the X of "X-ray" a letter that is named.
+_CAPITAL = re.compile(r"(?<!\w-)\b([A-Z])\b(?!'|-\w)(\s+(?!or\b|and\b)[a-z])?")
 _FIRST = re.compile(r"\s*[(\[]?([A-Za-z])(?:[)\].:,]|\s+[-\u2013]\s|\s*$)")
 
 
@@ -20,6 +25,8 @@ def choice(text: str, options: Sequence[str]) -> str | None:
 
     >>> [choice(text, ["a cat", "a dog"]) for text in ("The answer is (b).", "A dog", "B. a dog", "A or B", "no idea")]
     ['B', 'B', 'B', None, None]
+
+    What begins with a letter, as "B. vitamin C", is not taken to name another one beyond the `options`.
     """
     for number, option in enumerate(options):
         if normalised(text) == normalised(option):
@@ -28,12 +35,10 @@ def choice(text: str, options: Sequence[str]) -> str | None:
     # A capital on its own is a letter that is named; "A" before a word is the article as often as not.
     capitals = {letter for letter, word in _CAPITAL.findall(plain) if letter not in "AI" or not word}
     first = _FIRST.match(plain)
-    named = {letter.upper() for letter in _NAMED.findall(plain)}
+    named = {(letter or after).upper() for letter, after in _NAMED.findall(plain)}
     letters = capitals | named | ({first[1].upper()} if first else set())
-    if len(letters) != 1:
-        return None
-    [letter] = letters
-    return letter if not options or ord(letter) - ord("A") < len(options) else None
+    there = {letter for letter in letters if not options or ord(letter) - ord("A") < len(options)}
+    return there.pop() if len(there) == 1 and (first or there == letters) else None
 
 
 class Choice(Matcher):

@@ -35,9 +35,10 @@ def numbers(text: str) -> list[Decimal]:
         digits = re.sub(r"\D", "", match["whole"]) or "0"
         value = Decimal(digits + (match["decimals"] or "")).scaleb(int(match["power"] or 0))
         if match["divisor"]:
-            if int(match["divisor"]) == 0:
+            divisor = Decimal(match["divisor"])  # not an int: Python refuses to read one of thousands of digits
+            if divisor == 0:
                 return []
-            value /= int(match["divisor"])
+            value /= divisor
         value = value.scaleb(_MAGNITUDES.get(match["magnitude"] or "", 0))
         found.append(-value if match["minus"] else value)
     return found

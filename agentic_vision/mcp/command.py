@@ -14,13 +14,14 @@ from ..cli_options import (
     AllowUrlsOption,
     BaseUrlOption,
     PolicyOption,
+    PortOption,
     TurnsOption,
     checked_endpoint,
+    chosen_tools,
     make_agent,
-    tool_names,
 )
 from ..errors import ConfigError
-from ..listening import BACKLOG, bound
+from ..listening import bound, serve, url
 from ..url_rules import UrlRules
 
 mcp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -55,7 +56,7 @@ def run(
     host: Annotated[
         str, typer.Option(help="With --http. There are no keys: whoever reaches it may look at the images.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --http: 0 takes a free one and says which.")] = 8081,
+    port: PortOption = 8081,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="With --http: a name by which other machines call it; repeat it."),
@@ -80,34 +81,23 @@ def run(
     # Not with the client's tools: a trained policy knows its own, and answers worse where it is told of others.
     make = partial(make_agent, policy, base_url, None, max_turns=max_turns, max_visual_tokens=None)
     with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print, and a client reads what is on stdout
-        toolbox = Toolbox.of(tool_names(tools))
+        toolbox = Toolbox.of(chosen_tools(tools))
     roots = Roots(root or [here], UrlRules() if allow_urls else None)
     server = create_server(toolbox, family_named(family), roots, make, max_turns)
     if not http:
         import anyio
         from mcp.server.stdio import stdio_server
 
-        async def serve() -> None:
+        async def talk() -> None:
             async with stdio_server() as (reads, writes):
                 await server.run(reads, writes, server.create_initialization_options())
 
-        anyio.run(serve)
+        anyio.run(talk)
         return
-
-    import uvicorn
 
     from .http import MOST_CONNECTIONS, PATH, create_app
 
     socket = bound(host, port)
     app = create_app(server, [host, *(allow_host or ())])
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=5,
-    )
-    socket.listen(BACKLOG)  # whoever reads the address may call at once, and waits for the rest of the start
-    address = socket.getsockname()
-    typer.echo(f"agentic-vision serves MCP on http://{address[0]}:{address[1]}{PATH}", err=True)
-    uvicorn.Server(config).run([socket])
+    told = f"agentic-vision serves MCP on {url(socket)}{PATH}"
+    serve(app, socket, told, drain=5, most=MOST_CONNECTIONS)

@@ -9,12 +9,12 @@ from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 
+from ..listening import LOCAL
 from .shown import MOST_CLIENTS
 
 PATH = "/mcp"
 MOST_BODY = 64 * 2**20  # bytes of a request: an image may be in it
 MOST_CONNECTIONS = 4 * MOST_CLIENTS  # a session holds one open and makes its calls on others
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 def create_app(server: Server[dict[str, Any]], hosts: Sequence[str]) -> Starlette:
@@ -23,7 +23,7 @@ def create_app(server: Server[dict[str, Any]], hosts: Sequence[str]) -> Starlett
     Requests for another host, or from a page of another, are refused: they come from a browser that was led here by
     DNS rebinding.
     """
-    names = dict.fromkeys([*LOCAL, *(f"[{host}]" if ":" in host else host for host in hosts)])
+    names = dict.fromkeys((f"[{host}]" if ":" in host else host).lower() for host in (*LOCAL, *hosts))
     security = TransportSecuritySettings(
         allowed_hosts=[part for name in names for part in (name, f"{name}:*")],
         allowed_origins=[f"{scheme}://{part}" for scheme in ("http", "https") for name in names

@@ -58,7 +58,9 @@ class Roots:
 
         async with self._fetching:
             data = await afetch(image, self.urls)
-        return await anyio.to_thread.run_sync(Source, image[:LONGEST_LABEL], data, limiter=limiter), len(data)
+        label = image[:LONGEST_LABEL]
+        ImageLimits.current().check_bytes(label, len(data))
+        return await anyio.to_thread.run_sync(Source, label, data, limiter=limiter), len(data)
 
     def open(self, image: str) -> tuple[Source, int]:
         """The image, and the bytes that its file has. Raises `ImageError` for what may not or cannot be read."""

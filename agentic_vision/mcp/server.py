@@ -19,8 +19,8 @@ from .. import __version__
 from ..errors import AgenticVisionError, ConfigError
 from ..toolbox import Toolbox
 from ..visual_tokens import Family
-from .asking import ASK, Asking
-from .looking import Looking
+from .ask_tool import ASK, AskTool
+from .look_tools import LookTools
 from .results import failed
 from .roots import Roots
 
@@ -48,8 +48,8 @@ def create_server(
     """
     if ASK in toolbox.names:
         raise ConfigError(f"a visual tool is called {ASK}, as the agent is: leave it out of --tools")
-    looking = Looking(toolbox, family, roots)
-    asking = Asking(make, roots, max_turns)
+    looking = LookTools(toolbox, family, roots)
+    asking = AskTool(make, roots, max_turns)
 
     async def tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=[*looking.tools, asking.tool])

@@ -35,13 +35,16 @@ class ShownViews:
     def __init__(self) -> None:
         self._clients: OrderedDict[str | None, _Album] = OrderedDict()
         self._images: OrderedDict[Source, int] = OrderedDict()  # and what each may take, in bytes
+        self._bytes = 0  # of all of them
 
     def keep(self, image: Source, size: int) -> None:
         """Keep an image, whose file has `size` bytes, until there is no room for it."""
         pixels = image.size[0] * image.size[1]
-        self._images[image] = LEAST_BYTES + size + (3 * pixels if pixels <= KEEP_PIXELS else 0)
-        while sum(self._images.values()) > MOST_BYTES and len(self._images) > 1:
-            self._images.popitem(last=False)
+        takes = LEAST_BYTES + size + (3 * pixels if pixels <= KEEP_PIXELS else 0)
+        self._bytes += takes - self._images.get(image, 0)
+        self._images[image] = takes
+        while self._bytes > MOST_BYTES and len(self._images) > 1:
+            self._bytes -= self._images.popitem(last=False)[1]
 
     def add(self, client: str | None, view: View, image: Source) -> str:
         """The name under which the view can be found."""

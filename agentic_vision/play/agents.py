@@ -46,6 +46,6 @@ def _others(ours: Iterable[str]) -> dict[str, VisualTool]:
             continue
         try:
             found |= Toolbox.of([name]).tools
-        except Exception as error:  # whatever a package of others raises when it is imported
+        except (Exception, SystemExit) as error:  # whatever a package of others raises when it is imported
             logger.warning("the tool %r of %s cannot be loaded (%s): left out", name, packages(points), error)
     return found

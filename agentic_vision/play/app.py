@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -17,12 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ..agent import VisionAgent
+from ..listening import called
 from ..server.admission import Admission, FullError
+from ..server.gone import GoneError, unless_gone
 from ..server.pumped import Pumped
 from .agents import Agents
-from .asked import Asked, most_bytes
 from .examples import EXAMPLES
 from .page import page_html, script, stylesheet
+from .page_question import PageQuestion, most_bytes
 from .updates import line, updates
 
 AT_ONCE, WAITING = 4, 16  # questions
@@ -81,7 +82,7 @@ class _Playground:
             raise HTTPException(415, "the question is not said to be JSON: send Content-Type: application/json")
         try:
             with self._admission.uploading():
-                asked = Asked.model_validate_json(await request.body())
+                asked = PageQuestion.model_validate_json(await request.body())
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
         except FullError as full:
@@ -92,7 +93,10 @@ class _Playground:
             raise HTTPException(400, f"{where}: {first['msg']}") from invalid
         pumped = Pumped(self._admitted(updates(self._agents, asked)))
         try:
-            first_line = await pumped.next()
+            first_line = await unless_gone(request, pumped.next())
+        except GoneError:
+            pumped.cancel()
+            return Response(status_code=499)
         except BaseException:
             pumped.cancel()
             raise
@@ -109,11 +113,7 @@ class _Playground:
 
     def _check(self, request: Request) -> None:
         """Raises where a page that was led here by DNS rebinding calls this machine by a name that is not its own."""
-        try:
-            called = urlsplit("//" + request.headers.get("host", "")).hostname or ""
-        except ValueError:
-            called = ""
-        if self._hosts and called not in self._hosts:
+        if self._hosts and called(request.headers.get("host", "")) not in self._hosts:
             raise HTTPException(403, f"this page is called {' or '.join(self._hosts)}: use that address")
 
 

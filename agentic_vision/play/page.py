@@ -9,8 +9,8 @@ from string import Template
 from ..image_limits import ImageLimits
 from ..page import style
 from .agents import Agents
-from .asked import MOST_QUESTION
 from .examples import EXAMPLES
+from .page_question import MOST_QUESTION
 
 
 def page_html(agents: Agents, model: str) -> str:

@@ -102,16 +102,22 @@ function apply(update) {
   if (update.text !== undefined) write(lane(update.lane).querySelector(".steps"), update.text);
 }
 
-async function follow(response) {
+// `last`: the kind of update with which it ends, where it does not end with an error.
+async function follow(response, last) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let rest = "", ended = false;
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) return;
+    if (done) break;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines) apply(JSON.parse(line));
+    for (const line of lines) {
+      const update = JSON.parse(line);
+      apply(update);
+      ended ||= Boolean(update.error || update[last]);
+    }
   }
+  if (!ended) throw new Error("The question broke off: what runs agentic-vision play says more");
 }
 
 form.addEventListener("submit", async (event) => {
@@ -138,7 +144,7 @@ form.addEventListener("submit", async (event) => {
       body: JSON.stringify(body),
       signal: asking.signal,
     });
-    if (response.ok) await follow(response);
+    if (response.ok) await follow(response, body.compare ? "comparison" : "done");
     else if (response.status === 413) say("The picture is larger than is let in: give a smaller copy of it");
     else say((await response.json()).error);
     at("status").textContent = "";

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -16,9 +17,12 @@ from ..errors import AgenticVisionError
 from ..messages import Trajectory
 from ..result import DoneEvent, GlanceEvent, ObservationEvent, TextEvent, TurnEvent
 from ..server.pumped import Pumped
+from ..source import Source
 from .agents import Agents
-from .asked import Asked
 from .lane import Lane, comparison_html
+from .page_question import PageQuestion
+
+_log = logging.getLogger(__name__)
 
 
 def line(**update: Any) -> str:
@@ -26,13 +30,13 @@ def line(**update: Any) -> str:
     return json.dumps(update) + "\n"
 
 
-async def updates(agents: Agents, asked: Asked) -> AsyncGenerator[str, None]:
+async def updates(agents: Agents, asked: PageQuestion) -> AsyncGenerator[str, None]:
     """The updates of a question: the agent's, and then, to be compared, those at full resolution.
 
     One after the other, or neither's seconds would be its own.
     """
     try:
-        source = await asyncio.to_thread(asked.source)
+        source = await asyncio.to_thread(_opened, asked)
         lanes = [("agent", agents.using(asked.tools), "The agent")]
         if asked.compare:
             lanes.append(("full", agents.full, "Full resolution, no tools"))
@@ -59,6 +63,15 @@ async def updates(agents: Agents, asked: Asked) -> AsyncGenerator[str, None]:
             yield line(comparison=comparison_html(ended))
     except AgenticVisionError as error:
         yield line(error=str(error))
+    except Exception as error:  # of a policy of somebody's own
+        _log.exception("a question failed")
+        yield line(error=f"the question failed ({type(error).__name__}): what runs agentic-vision play says more")
+
+
+def _opened(asked: PageQuestion) -> Source:
+    source = asked.source()
+    hash(source.digest)  # which it keeps: hashed in this thread, while the page goes on for others
+    return source
 
 
 def _told(ended: Trajectory) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from weakref import WeakSet
 import torch
 
 from ..errors import AgenticVisionError, PolicyError
-from .decoding import Decoder, Row
+from .decoding import Decoder, DecoderRow
 
 IDLE_SECONDS = 5.0
 GATHER_SECONDS = 0.001  # what an idle thread waits for the companions of a first request
@@ -38,15 +38,15 @@ class Task(Protocol[T_co]):
     @property
     def key(self) -> str: ...
 
-    def row(self) -> Row:
+    def row(self) -> DecoderRow:
         """The row to decode; called in the batcher's thread, under `torch.inference_mode()`."""
         ...
 
-    def progress(self, row: Row) -> None:
+    def progress(self, row: DecoderRow) -> None:
         """The row has one more token."""
         ...
 
-    def result(self, row: Row) -> T_co:
+    def result(self, row: DecoderRow) -> T_co:
         """What the finished row gives; its session holds the cache again."""
         ...
 
@@ -73,7 +73,7 @@ class Batcher(Generic[T]):
         self._decoder = decoder
         self._max_batch = max_batch
         self._waiting: deque[_Request[T]] = deque()
-        self._running: dict[Row, _Request[T]] = {}
+        self._running: dict[DecoderRow, _Request[T]] = {}
         self._change = Condition()
         self._thread: Thread | None = None
         self._closed = False
@@ -137,7 +137,7 @@ class Batcher(Generic[T]):
                     self._release()
 
     @staticmethod
-    def _tell(rows: Mapping[Row, _Request[T]]) -> None:
+    def _tell(rows: Mapping[DecoderRow, _Request[T]]) -> None:
         for row, request in rows.items():
             request.task.progress(row)
 
@@ -171,7 +171,7 @@ class Batcher(Generic[T]):
             return taken
 
     def _admit(self, requests: list[_Request[T]]) -> None:
-        rows: dict[Row, _Request[T]] = {}
+        rows: dict[DecoderRow, _Request[T]] = {}
         for request in requests:
             if request.future.cancelled():
                 continue
@@ -179,13 +179,30 @@ class Batcher(Generic[T]):
                 rows[request.task.row()] = request
             except Exception as error:
                 _settle(request.future, _as_policy_error(error))
-        if rows:
-            self._running |= rows
-            try:
-                self._decoder.admit(list(rows))
-                self._tell(rows)
-            except Exception as error:
-                self._fail(list(rows), error)
+        if rows and not self._join(rows, alone=len(rows) == 1):
+            for row, request in rows.items():  # together they take too much memory: each may fit by itself
+                row.session.clear()
+                try:
+                    again = request.task.row()
+                except Exception as error:
+                    _settle(request.future, _as_policy_error(error))
+                else:
+                    self._join({again: request}, alone=True)
+
+    def _join(self, rows: dict[DecoderRow, _Request[T]], *, alone: bool) -> bool:
+        """Let rows into the batch, or fail them. False: there is no memory for them, and they are not `alone`."""
+        self._running |= rows
+        try:
+            self._decoder.admit(list(rows))
+            self._tell(rows)
+        except Exception as error:
+            self._decoder.release([row for row in rows if row in self._decoder.rows])
+            if isinstance(error, torch.OutOfMemoryError) and not alone:
+                for row in rows:
+                    del self._running[row]
+                return False
+            self._fail(list(rows), error)
+        return True
 
     def _release(self) -> None:
         """Hand out what is done, drop what nobody waits for any more."""
@@ -202,7 +219,7 @@ class Batcher(Generic[T]):
         for row, reply in replies:
             _settle(self._running.pop(row).future, reply)
 
-    def _fail(self, rows: list[Row], error: Exception) -> None:
+    def _fail(self, rows: list[DecoderRow], error: Exception) -> None:
         for row in rows:
             row.session.clear()
             _settle(self._running.pop(row).future, _as_policy_error(error))

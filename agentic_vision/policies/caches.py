@@ -65,7 +65,7 @@ def as_layers(cache: Any) -> Layers:
 
 
 @dataclass(eq=False)
-class Held:
+class BatchCache:
     """The caches of a batch. Layers from `starts[i]` up to the next start hold the columns of `masks[i]`."""
 
     cache: Cache

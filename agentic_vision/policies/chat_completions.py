@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from ..endpoint import BrokenStreamError, checked, each_in_time, in_time, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
+from .exchanges import Called, Said, Wrote, exchanges
 from .image_bytes import ImageBytes
 from .native_calls import NativeReply
 from .reported_usage import count
-from .spoken import Called, Said, Wrote, exchanges
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -104,7 +104,7 @@ def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -
                 written.append({"role": role, "content": _content(message, profile, images)})
             case Wrote(text):
                 written.append({"role": "assistant", "content": text})
-            case Called(reply, ids, results):
+            case Called(reply=reply, ids=ids, results=results):
                 written.append(_assistant(reply, ids, profile))
                 shown = None
                 if profile.tool_images == "user":
@@ -172,7 +172,8 @@ def reply(completion: ChatCompletion, profile: Profile) -> Reply:
 
 
 def _assistant(reply: NativeReply, ids: tuple[str, ...], profile: Profile) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.content or None}
+    # Without calls a turn has to have a content: OpenAI takes an empty one, and no null.
+    message: dict[str, Any] = {"role": "assistant", "content": reply.content or (None if ids else "")}
     if profile.reasoning and reply.reasoning:  # models that think between calls expect their thoughts back
         message[profile.reasoning] = reply.reasoning
     if ids:

@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from .caches import Held
+from .caches import BatchCache
 from .encoding import Chunk, Encoder
-from .network import Network, New, WholeModel
+from .network import Network, NewTokens, WholeModel
 from .sessions import Session
 
 
 @dataclass(eq=False)
-class Row:
+class DecoderRow:
     """One reply in the making. `sampled` ends with a stop id, or is `limit` long, when the row is `done`.
 
     `log_probs`, where it is a list: of each sampled token at the row's temperature (1 where that is 0), among all
@@ -36,16 +36,16 @@ class Row:
     sampled: list[int] = field(default_factory=list)
     log_probs: list[float] | None = None
     done: bool = False
-    dice: torch.Generator = field(init=False)
+    generator: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         # On the CPU whatever the model runs on, one number a token: a seed means the same in any batch, on
         # any device.
-        self.dice = torch.Generator()
+        self.generator = torch.Generator()
         if self.seed is None:
-            self.dice.seed()
+            self.generator.seed()
         else:
-            self.dice.manual_seed(self.seed % 2**63)
+            self.generator.manual_seed(self.seed % 2**63)
 
 
 class Decoder:
@@ -74,69 +74,71 @@ class Decoder:
 
     def clear(self) -> None:
         """Give up all rows."""
-        self.rows: list[Row] = []
-        self._held = Held.nothing(self._network.starts, self._device)
+        self.rows: list[DecoderRow] = []
+        self._held = BatchCache.nothing(self._network.starts, self._device)
         self._next = torch.zeros(0, dtype=torch.long, device=self._device)  # rows: the next rotary position
 
     def stops(self, token: int) -> bool:
         """Whether this id ends a reply."""
         return token in self._stop
 
-    def admit(self, rows: Sequence[Row]) -> None:
+    def admit(self, rows: Sequence[DecoderRow]) -> None:
         """Run the new tokens and images of `rows` through the model, sample their first tokens, and let them
         join the batch.
 
         Raises what torch raises; the running rows are then as they were, and the new ones have lost their
         caches.
         """
-        held, following, logits = self._read([row.session for row in rows], [row.chunk for row in rows])
+        held, next_positions, logits = self._read([row.session for row in rows], [row.chunk for row in rows])
         self._sample(rows, logits)
-        self._held = Held.together([self._held, held]) if self.rows else held
-        self._next = torch.cat([self._next, following.to(self._device)])
+        self._held = BatchCache.together([self._held, held]) if self.rows else held
+        self._next = torch.cat([self._next, next_positions.to(self._device)])
         self.rows += rows
 
     def prefill(self, chunk: Chunk) -> Session:
         """A new session that holds `chunk` and has sampled nothing: what several rows begin with is read once."""
-        held, following, _ = self._read([Session()], [chunk])
-        return Session(keys_values=held.layers, length=len(chunk.ids), next_position=int(following[0]))
+        held, next_positions, _ = self._read([Session()], [chunk])
+        return Session(keys_values=held.layers, length=len(chunk.ids), next_position=int(next_positions[0]))
 
     def step(self) -> None:
         """Every row samples one more token. None may be done."""
         ids = torch.tensor([[row.sampled[-1]] for row in self.rows], device=self._device)
         positions = self._next[None, :, None].expand(3, -1, -1)
-        logits = self._network(New(ids, torch.ones_like(ids, dtype=torch.bool), positions), self._held)
+        logits = self._network(NewTokens(ids, torch.ones_like(ids, dtype=torch.bool), positions), self._held)
         self._next = self._next + 1
         self._sample(self.rows, logits)
 
-    def _read(self, sessions: Sequence[Session], chunks: Sequence[Chunk]) -> tuple[Held, torch.Tensor, torch.Tensor]:
+    def _read(
+        self, sessions: Sequence[Session], chunks: Sequence[Chunk]
+    ) -> tuple[BatchCache, torch.Tensor, torch.Tensor]:
         """Run what is new in several conversations: gives their caches, next positions and last logits."""
         device, size = self._device, len(chunks)
-        held = Held.together([self._take(session) for session in sessions])
+        held = BatchCache.together([self._take(session) for session in sessions])
         width = max(len(chunk.ids) for chunk in chunks)
         ids = torch.zeros(size, width, dtype=torch.long)
         new = torch.zeros(size, width, dtype=torch.bool)
         positions = torch.zeros(3, size, width, dtype=torch.long)
-        following = torch.zeros(size, dtype=torch.long)
+        next_positions = torch.zeros(size, dtype=torch.long)
         for index, (session, chunk) in enumerate(zip(sessions, chunks, strict=True)):
             start = width - len(chunk.ids)
             ids[index, start:] = torch.tensor(chunk.ids)
             new[index, start:] = True
             positions[:, index, start:] = self._positions(chunk) + session.next_position
-            following[index] = positions[:, index].max() + 1
+            next_positions[index] = positions[:, index].max() + 1
         pixels = grids = None
         if images := [chunk.images for chunk in chunks if chunk.images is not None]:
             # In the order of the rows, as their placeholders are.
             pixels = torch.cat([pixels for pixels, _ in images]).to(device)
             grids = torch.cat([grids for _, grids in images]).to(device)
-        tokens = New(ids.to(device), new.to(device), positions.to(device), pixels, grids)
-        return held, following, self._network(tokens, held)
+        tokens = NewTokens(ids.to(device), new.to(device), positions.to(device), pixels, grids)
+        return held, next_positions, self._network(tokens, held)
 
-    def _take(self, session: Session) -> Held:
+    def _take(self, session: Session) -> BatchCache:
         """A session's cache, which the batch owns from now on."""
         layers, session.keys_values = session.keys_values or [], None
-        return Held.alone(layers, self._network.starts, self._device)
+        return BatchCache.alone(layers, self._network.starts, self._device)
 
-    def release(self, leaving: Sequence[Row]) -> None:
+    def release(self, leaving: Sequence[DecoderRow]) -> None:
         """Let rows leave the batch, their caches going back to their sessions."""
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
@@ -162,38 +164,40 @@ class Decoder:
         positions, _ = self._model.model.get_rope_index(
             ids, mm_token_type_ids=kinds, image_grid_thw=chunk.images and chunk.images[1]
         )
-        found: torch.Tensor = positions[:, 0]
-        return found
+        of_one: torch.Tensor = positions[:, 0]
+        return of_one
 
-    def _sample(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
-        every = logits
+    def _sample(self, rows: Sequence[DecoderRow], logits: torch.Tensor) -> None:
+        raw = logits
         logits = logits.index_fill(1, self._forbidden, float("-inf"))
         chosen = logits.argmax(dim=1)
         warm = [index for index, row in enumerate(rows) if row.temperature > 0]
         if warm:
-            picked, wide = self._indices(warm), torch.float64
-            heat = torch.tensor([[rows[index].temperature] for index in warm], dtype=wide, device=self._device)
-            dice = torch.stack([torch.rand(1, dtype=wide, generator=rows[index].dice) for index in warm])
-            heights = torch.softmax(logits[picked].double() / heat, dim=1).cumsum(dim=1)
+            indices, wide = self._indices(warm), torch.float64
+            # Apple's GPUs have no float64. Elsewhere the logits stay where they are: a vocabulary is long to copy.
+            place = torch.device("cpu") if self._device.type == "mps" else self._device
+            temperatures = torch.tensor([[rows[index].temperature] for index in warm], dtype=wide, device=place)
+            drawn = torch.stack([torch.rand(1, dtype=wide, generator=rows[index].generator) for index in warm])
+            cumulative = torch.softmax(logits[indices].to(place).double() / temperatures, dim=1).cumsum(dim=1)
             # Where the running sum passes the number drawn, which is scaled by the last sum: rounding leaves
             # that beside 1.
-            drawn = dice.to(self._device) * heights[:, -1:]
-            found = torch.searchsorted(heights, drawn, right=True).squeeze(1)
-            chosen[picked] = found.clamp(max=logits.shape[1] - 1)
-        self._note_log_probs(rows, every, chosen)
+            drawn = drawn.to(place) * cumulative[:, -1:]
+            tokens = torch.searchsorted(cumulative, drawn, right=True).squeeze(1)
+            chosen[indices] = tokens.clamp(max=logits.shape[1] - 1).to(self._device)
+        self._note_log_probs(rows, raw, chosen)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             row.sampled.append(token)
             row.done = token in self._stop or len(row.sampled) >= row.limit
 
     @staticmethod
-    def _note_log_probs(rows: Sequence[Row], logits: torch.Tensor, chosen: torch.Tensor) -> None:
+    def _note_log_probs(rows: Sequence[DecoderRow], logits: torch.Tensor, chosen: torch.Tensor) -> None:
         asked = [index for index, row in enumerate(rows) if row.log_probs is not None]
         if not asked:
             return
-        heat = torch.tensor([[rows[index].temperature or 1.0] for index in asked], device=logits.device)
-        picked = torch.tensor(asked, device=logits.device)
-        found = (logits[picked] / heat).log_softmax(dim=1).gather(1, chosen[picked, None])
-        for index, value in zip(asked, found.squeeze(1).tolist(), strict=True):
+        temperatures = torch.tensor([[rows[index].temperature or 1.0] for index in asked], device=logits.device)
+        indices = torch.tensor(asked, device=logits.device)
+        sampled = (logits[indices] / temperatures).log_softmax(dim=1).gather(1, chosen[indices, None])
+        for index, value in zip(asked, sampled.squeeze(1).tolist(), strict=True):
             log_probs = rows[index].log_probs
             assert log_probs is not None
             log_probs.append(value)
@@ -202,7 +206,7 @@ class Decoder:
 def decoder_for(model: Any, tokenizer: Any, encoder: Encoder, network: Network | None = None) -> Decoder:
     """The decoder of a checkpoint: it stops where the model or its chat template does."""
     known = model.generation_config.eos_token_id
-    ends = {*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id, encoder.end_of_turn()}
+    ends = {*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id, encoder.turn_end_id()}
     return Decoder(
         model,
         stop_ids=ends - {None},

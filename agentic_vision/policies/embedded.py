@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import ConfigError
 from ..visual_tokens import family
 from .trained_for import TrainedFor
-from .transformers import TransformersPolicy
+from .transformers import TransformersPolicy, check_settings
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +31,10 @@ class EmbeddedPolicy(TransformersPolicy):
         max_batch: int = 16,
     ) -> Self:
         """Load the checkpoint, in float32. `device`, `temperature`, `max_batch`: as in
-        `TransformersPolicy.load`. Raises `ConfigError` where the extra `local` is not installed.
+        `TransformersPolicy.load`. Raises `ConfigError` where the extra `local` is not installed, and for settings that
+        cannot be.
         """
+        check_settings(1, max_batch, temperature)
         from .weights import load_weights
 
         folder = resources.files("agentic_vision.policies") / "embedded_checkpoint"

@@ -12,7 +12,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from ..errors import PolicyError
 from ..policy import Conversation, ImagePart, Message, TextPart
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 # its own text.
 _MARK = "\ue000{}\ue001"
 _MARKS = re.compile("\ue000(\\d+)\ue001")
+
+
+# Whether special tokens are split is state of the tokenizer, and it fails where two threads use it at once: policies on
+# the same weights take turns. A copy for each would take seconds and the memory of its vocabulary.
+_turns: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
+_making = Lock()
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Chunk:
 
 
 class Encoder:
-    """Renders, tokenises and draws, for one checkpoint. Not thread-safe, for tokenizers keep state."""
+    """Renders, tokenises and draws, for one checkpoint. Encoders of several threads may share a tokenizer."""
 
     def __init__(self, tokenizer: Any, image_processor: Any, vision_ids: Collection[int], image_id: int) -> None:
         """`vision_ids`: those of image, video, start and end; `image_id`: the image placeholder's."""
@@ -150,7 +158,7 @@ class Encoder:
         return ids
 
     @cached_property
-    def turn_end(self) -> tuple[int, ...]:
+    def turn_end_ids(self) -> tuple[int, ...]:
         """The ids that the template puts behind a reply."""
         said = (
             Message(role="user", parts=(TextPart(text=""),)),
@@ -159,13 +167,14 @@ class Encoder:
         last = self.pieces(Conversation(id="", messages=said), open_turn=False)[-1]
         return tuple(self._ids(last.text, special=True)) if last.kind == "template" else ()
 
-    def end_of_turn(self) -> int | None:
+    def turn_end_id(self) -> int | None:
         """The id with which the template closes a reply; None where it closes it with ordinary text."""
-        return self.turn_end[0] if self.turn_end and self.turn_end[0] in self.ending_ids else None
+        return self.turn_end_ids[0] if self.turn_end_ids and self.turn_end_ids[0] in self.ending_ids else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The raw text of a reply: special tokens that the model chose to write are part of it."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        with _turn(self._tokenizer):
+            return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _marked(self, message: Message, texts: list[Piece]) -> dict[str, Any]:
         """The message with marks for its texts, which are appended to `texts`."""
@@ -193,7 +202,8 @@ class Encoder:
         return features["pixel_values"], features["image_grid_thw"]
 
     def _ids(self, text: str, *, special: bool) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special)
+        with _turn(self._tokenizer):
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special)
         return ids
 
     def reply_ids(self, text: str) -> list[int]:
@@ -210,6 +220,11 @@ def encoder_for(tokenizer: Any, image_processor: Any, config: Any) -> Encoder:
     vision_ids = {number for token, number in added.items() if re.match(r"<\|(vision|image|video)_", token)}
     vision_ids |= {config.image_token_id, config.video_token_id}
     return Encoder(tokenizer, image_processor, vision_ids, config.image_token_id)
+
+
+def _turn(tokenizer: Any) -> Lock:
+    with _making:
+        return _turns.setdefault(tokenizer, Lock())
 
 
 def _mark(piece: Piece, texts: list[Piece]) -> str:

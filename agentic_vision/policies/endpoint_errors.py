@@ -41,8 +41,19 @@ _BLIND = re.compile(
 )
 
 
+KEY = "pass api_key, or set OPENAI_API_KEY"
+
+
 def as_policy_error(error: Exception, model: str) -> PolicyError:
     """The error of a request that is not sent again, with its mend."""
+    return known_error(error, model) or _nonsense(f"{type(error).__name__}: {line(error)}")
+
+
+def known_error(error: Exception, model: str, key: str = KEY) -> PolicyError | None:
+    """The same for what has an HTTP status, or comes of the openai package; None for anything else.
+
+    `key`: how the key is mended.
+    """
     import openai
 
     if is_unsendable(error):
@@ -64,20 +75,21 @@ def as_policy_error(error: Exception, model: str) -> PolicyError:
         case BrokenStreamError():
             return PolicyError(f"the endpoint's stream broke off: {said}")
     status = status_of(error)
-    if status is not None:
-        return refused(status, code_of(error), words_of(error), model)
-    return _nonsense(f"{type(error).__name__}: {said}")
+    return None if status is None else refused(status, code_of(error), words_of(error), model, key)
 
 
-def refused(status: int, code: str, words: str, model: str) -> PolicyError:
-    """The error of a reply with the HTTP `status`: `code` is the endpoint's own word for it, `words` its message."""
+def refused(status: int, code: str, words: str, model: str, key: str = KEY) -> PolicyError:
+    """The error of a reply with the HTTP `status`: `code` is the endpoint's own word for it, `words` its message;
+    `key` how the key is mended.
+    """
     said = shortened(words)
     if code in USED_UP or status == 402:
         return MisconfiguredError(f"the account has nothing left to spend ({said}): see to its billing")
-    if status != 401 and (found := _by_words(f"{code} {words}", model, said)):  # 403 may be a filter's
+    # Overloads speak of too many tokens, too; a 403 may be a filter's.
+    if status not in (401, 429) and (found := _by_words(f"{code} {words}", model, said)):
         return found
     if status in (401, 403):
-        return MisconfiguredError(f"the endpoint refuses the key ({said}): pass api_key, or set OPENAI_API_KEY")
+        return MisconfiguredError(f"the endpoint refuses the key ({said}): {key}")
     if status == 404:
         return MisconfiguredError(f"the endpoint knows no such model or address ({said}): check {model!r} and base_url")
     if status == 413:

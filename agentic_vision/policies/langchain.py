@@ -13,14 +13,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from ..endpoint import OVERLOADED, status_of, tell_of_overload
-from ..errors import AgenticVisionError, RefusedError
+from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
+
+from ..endpoint import OVERLOADED, line, status_of, tell_of_overload
+from ..errors import AgenticVisionError, PolicyError, RefusedError
 from ..policy import Conversation, Reply
 from ..profiles import Profile
 from ..whole_text import WholePieces
 from .chat_completions import tools
 from .concluding import concluded, told_to_answer
-from .endpoint_errors import as_policy_error
+from .endpoint_errors import known_error
 from .image_bytes import ImageBytes
 from .langchain_messages import messages
 from .native_calls import NativeReply
@@ -28,10 +30,13 @@ from .profiled import Profiled
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AnyMessage
 
-_CUT = ("length", "max_tokens", "MAX_TOKENS")
-_FILTERED = ("content_filter", "refusal", "SAFETY", "guardrail_intervened")
+# Providers name the field after their own APIs, and what is in it: OpenAI, Anthropic, Bedrock, Ollama, Google.
+_ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"}
+_FILTERED = {"content_filter", "content_filtered", "refusal", "guardrail_intervened"}
+_FILTERED |= {"safety", "prohibited_content", "blocklist", "spii", "recitation"}
 
 
 class LangChainPolicy(Profiled):
@@ -54,6 +59,7 @@ class LangChainPolicy(Profiled):
         named = [getattr(model, field, "") for field in ("model_name", "model", "model_id")]
         super().__init__(str(next(filter(None, named), type(model).__name__)), profile)
         self._images = ImageBytes(image_quality)
+        self._kept: dict[str, dict[tuple[int, str], AIMessage]] = {}  # by conversation
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
         """The next assistant message; LangChain knows no seed. Raises `PolicyError` where the model failed."""
@@ -71,7 +77,7 @@ class LangChainPolicy(Profiled):
         seed: int | None = None,  # noqa: ARG002
     ) -> AsyncGenerator[str | Reply, None]:
         """`reply`, as pieces of its text while they come, and the whole reply at last."""
-        said = await asyncio.to_thread(messages, conversation, self.profile, self._images)
+        said = await self._messages(conversation)
         whole: Any = None
         in_pieces = WholePieces()
         with self._typed():
@@ -81,16 +87,31 @@ class LangChainPolicy(Profiled):
                     whole = chunk if whole is None else whole + chunk
                     if text := in_pieces(str(chunk.text)):
                         yield text
-            reply = self._reply(whole)
+            reply = self._noted(conversation, whole)
         yield reply
 
     def forget(self, conversation_id: str) -> None:
-        """Nothing is kept: every request holds the whole conversation."""
+        """Drop the chat model's own messages of a conversation that is over."""
+        self._kept.pop(conversation_id, None)
 
     async def _whole(self, conversation: Conversation, *, must_answer: bool = False) -> Reply:
-        said = await asyncio.to_thread(messages, conversation, self.profile, self._images)
+        said = await self._messages(conversation)
         with self._typed():
-            return self._reply(await self._with_tools(conversation, must_answer=must_answer).ainvoke(said))
+            message = await self._with_tools(conversation, must_answer=must_answer).ainvoke(said)
+            return self._noted(conversation, message)
+
+    async def _messages(self, conversation: Conversation) -> list[AnyMessage]:
+        kept = self._kept.get(conversation.id, {})
+        return await asyncio.to_thread(messages, conversation, self.profile, self._images, kept)
+
+    def _noted(self, conversation: Conversation, message: AIMessage) -> Reply:
+        """The reply that a message is. One with calls is kept, for its turn to be repeated as it was."""
+        reply = self._reply(message)
+        if self.profile.calls == "native" and message.tool_calls:
+            turn = sum(said.role == "assistant" for said in conversation.messages)
+            own = cast(AIMessage, message_chunk_to_message(message)) if isinstance(message, AIMessageChunk) else message
+            self._kept.setdefault(conversation.id, {})[turn, reply.text] = own
+        return reply
 
     @contextmanager
     def _typed(self) -> Iterator[None]:
@@ -100,9 +121,12 @@ class LangChainPolicy(Profiled):
         except AgenticVisionError:
             raise
         except Exception as error:  # each provider's package has its own
-            if status_of(error) in OVERLOADED:
+            told = _with_status(error)
+            if status_of(told) in OVERLOADED:
                 tell_of_overload()
-            raise as_policy_error(error, self.model) from error
+            known = known_error(told, self.model, "give the chat model its provider's key")
+            said = ": ".join(filter(None, (type(error).__name__, line(error))))
+            raise known or PolicyError(f"the chat model failed ({said})") from error
 
     def _with_tools(self, conversation: Conversation, *, must_answer: bool = False) -> Any:
         if self.profile.calls != "native" or not conversation.tools:
@@ -119,8 +143,7 @@ class LangChainPolicy(Profiled):
                 return bind(specs)
 
     def _reply(self, message: AIMessage) -> Reply:
-        ending = message.response_metadata
-        reason = str(ending.get("finish_reason") or ending.get("stop_reason") or "")
+        reason = _reason(message)
         if reason in _FILTERED:
             raise RefusedError(f"the model refused ({reason}): ask otherwise, or another model")
         text = str(message.text)
@@ -139,6 +162,12 @@ class LangChainPolicy(Profiled):
         )
 
 
+def _with_status(error: Exception) -> Exception:
+    """The error itself, or the one of a provider's package that it hides and that knows its HTTP status."""
+    hidden = error.__cause__
+    return hidden if isinstance(hidden, Exception) and status_of(error) is None and status_of(hidden) else error
+
+
 def _auto(bind: Callable[..., Any], specs: list[dict[str, Any]]) -> Any:
     """What the chat model's class makes of the choice "auto", which tells how its provider writes "none".
 
@@ -148,6 +177,14 @@ def _auto(bind: Callable[..., Any], specs: list[dict[str, Any]]) -> Any:
         return getattr(bind(specs, tool_choice="auto"), "kwargs", {}).get("tool_choice")
     except (TypeError, ValueError):  # it takes no choice
         return None
+
+
+def _reason(message: AIMessage) -> str:
+    """Why the reply ended, in small letters; empty where the provider does not tell."""
+    ending = message.response_metadata
+    told = [ending.get(name) for name in _ENDINGS]
+    told.append((ending.get("incomplete_details") or {}).get("reason"))  # OpenAI's Responses
+    return str(next(filter(None, told), "")).lower()
 
 
 def _reasoning(message: AIMessage) -> str:

@@ -5,7 +5,7 @@ Images travel as LangChain's standard content blocks, which its chat models turn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import (
@@ -18,17 +18,26 @@ from langchain_core.messages import (
 )
 
 from ..errors import ImageError
+from ..messages import ToolCall
 from ..policy import Conversation, ImagePart, Message, TextPart
 from ..profiles import Profile
 from ..source import Source
+from .exchanges import Called, Said, Wrote, exchanges
 from .image_bytes import ImageBytes
-from .native_calls import NativeReply, from_text
-from .spoken import Called, Said, Wrote, exchanges
+from .native_calls import NativeReply
+
+Kept = Mapping[tuple[int, str], AIMessage]
+"""A provider's own messages, by the number of the model's turn, from 0, and its text."""
 
 
-def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -> list[AnyMessage]:
-    """The conversation for a chat model: for one that goes on, the messages before, unchanged, and more."""
+def messages(conversation: Conversation, profile: Profile, images: ImageBytes, kept: Kept) -> list[AnyMessage]:
+    """The conversation for a chat model: for one that goes on, the messages before, unchanged, and more.
+
+    A turn with calls is the provider's own message where it is `kept`: what is in it beside text and calls, such as
+    signed thoughts, has to come back with the results of the calls.
+    """
     written: list[AnyMessage] = []
+    turn = 0
     for part in exchanges(conversation, native=profile.calls == "native"):
         match part:
             case Said(message):
@@ -36,8 +45,14 @@ def messages(conversation: Conversation, profile: Profile, images: ImageBytes) -
                 written.append(make(content=_content(message, images)))
             case Wrote(text):
                 written.append(AIMessage(content=text))
-            case Called(reply, ids, results):
-                written.append(_assistant(reply, ids))
+            case Called(text, reply, calls, ids, results):
+                own = kept.get((turn, text))
+                turn += 1
+                if own is not None and len(own.tool_calls) == len(calls) > 0 and not own.invalid_tool_calls:
+                    written.append(own)
+                    ids = tuple(call["id"] or "" for call in own.tool_calls)
+                else:
+                    written.append(_assistant(reply, calls, ids))
                 shown = None
                 if profile.tool_images == "user":
                     results, shown = part.with_images_below()
@@ -88,10 +103,9 @@ def image_block(uri: str) -> dict[str, str]:
     return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:").removesuffix(";base64")}
 
 
-def _assistant(reply: NativeReply, ids: tuple[str, ...]) -> AIMessage:
-    _, calls = from_text(reply.text())
+def _assistant(reply: NativeReply, calls: tuple[ToolCall, ...], ids: tuple[str, ...]) -> AIMessage:
     named = [
         {"name": call.name, "args": call.arguments, "id": id, "type": "tool_call"}
-        for id, call in zip(ids, calls, strict=False)
+        for id, call in zip(ids, calls, strict=True)
     ]
     return AIMessage(content=reply.content, tool_calls=named)

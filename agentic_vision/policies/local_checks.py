@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..doctor.finding import Finding, State, broken
+from ..doctor.finding import Finding, Health, broken
 from ..errors import AgenticVisionError
 from ..qwen_tokens import QWEN2_5_VL, QWEN2_VL, QWEN3_VL, QwenVL
 from ..token_family import Size
@@ -31,7 +31,7 @@ _DRIVER = "/dev/nvidiactl"
 
 def local_checks() -> Iterator[Finding]:
     """Everything that needs torch."""
-    yield Finding("torch", State.OK, torch.__version__)
+    yield Finding("torch", Health.OK, torch.__version__)
     yield from _devices()
     try:
         from . import weights
@@ -47,12 +47,12 @@ def local_checks() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         if torch.backends.mps.is_available():
-            yield Finding("device mps", State.OK, "Apple GPU")
+            yield Finding("device mps", Health.OK, "Apple GPU; used where device='mps' is given")
         elif os.path.exists(_DRIVER):
             said = f"there is an NVIDIA driver, but torch {torch.__version__} sees no GPU"
-            yield Finding("device cpu", State.WARNING, said, "install a CUDA build of torch that fits the driver")
+            yield Finding("device cpu", Health.WARNING, said, "install a CUDA build of torch that fits the driver")
         else:
-            yield Finding("device cpu", State.OK, f"{torch.get_num_threads()} threads; no GPU")
+            yield Finding("device cpu", Health.OK, f"{torch.get_num_threads()} threads; no GPU")
         return
     for number in range(torch.cuda.device_count()):
         name = f"device cuda:{number}"
@@ -63,7 +63,7 @@ def _devices() -> Iterator[Finding]:
             yield broken(name, error, "install a build of torch that fits the GPU and its driver")
         else:
             memory = f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free"
-            yield Finding(name, State.OK, f"{torch.cuda.get_device_name(number)}, {memory}")
+            yield Finding(name, Health.OK, f"{torch.cuda.get_device_name(number)}, {memory}")
 
 
 def _loads(weights: ModuleType) -> Finding:
@@ -78,7 +78,7 @@ def _loads(weights: ModuleType) -> Finding:
                 names = len(file.keys())
     except (AgenticVisionError, SafetensorError, OSError) as error:
         return broken("transformers", error, "pip install --force-reinstall 'agentic-vision[local]'")
-    return Finding("transformers", State.OK, f"reads the embedded checkpoint: {names} weights, settings, tokenizer")
+    return Finding("transformers", Health.OK, f"reads the embedded checkpoint: {names} weights, settings, tokenizer")
 
 
 def _processor(weights: ModuleType, family: QwenVL) -> Any:
@@ -100,5 +100,5 @@ def counted(family: QwenVL, processor: Any) -> Finding:
         theirs = processor.get_number_of_image_patches(height, width, {}) / family.merge_size**2
         if (ours := family.tokens(size)) != theirs:
             said = f"we count {ours} for {width} x {height} pixels, the installed transformers {theirs:g}"
-            return Finding(name, State.BROKEN, said, "pip install --upgrade agentic-vision, or report both versions")
-    return Finding(name, State.OK, f"as the processor counts them, at {len(sizes)} sizes")
+            return Finding(name, Health.BROKEN, said, "pip install --upgrade agentic-vision, or report both versions")
+    return Finding(name, Health.OK, f"as the processor counts them, at {len(sizes)} sizes")

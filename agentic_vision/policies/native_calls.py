@@ -51,7 +51,7 @@ def from_text(text: str) -> tuple[NativeReply, tuple[ToolCall, ...]]:
     if turn.calls:
         calls = tuple((call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in turn.calls)
         return NativeReply(_beside_calls(rest), thought, calls), turn.calls
-    said = turn.answer if turn.answer is not None else text
+    said = turn.answer if turn.answer is not None else rest
     return NativeReply(said, thought), ()
 
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import torch
 
-from .caches import Held
+from .caches import BatchCache
 
 
 @dataclass(frozen=True, eq=False)
-class New:
+class NewTokens:
     """Tokens to run: `ids` (rows x width), padded on the left where `mask` (rows x width) is False, their rotary
     `positions` (3 x rows x width), and what the processor made of their images, in the order of the placeholders:
     `pixels` (patches x values) and `grids` (images x 3: time, height, width in patches).
@@ -35,7 +35,7 @@ class Network(Protocol):
         """The layers at which the columns of the caches may change: 0, and where tokens are dropped."""
         ...
 
-    def __call__(self, new: New, held: Held) -> torch.Tensor:
+    def __call__(self, new: NewTokens, held: BatchCache) -> torch.Tensor:
         """Logits (rows x vocabulary, fp32) after the last token of every row; `held` grows by the tokens."""
         ...
 
@@ -48,7 +48,7 @@ class WholeModel:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def __call__(self, new: New, held: Held) -> torch.Tensor:
+    def __call__(self, new: NewTokens, held: BatchCache) -> torch.Tensor:
         mask = held.grow(0, new.mask)
         vision = {} if new.pixels is None else {"pixel_values": new.pixels, "image_grid_thw": new.grids}
         logits: torch.Tensor = self._model(

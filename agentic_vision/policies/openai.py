@@ -1,6 +1,6 @@
 """Which model answers, when it is behind an endpoint? Any OpenAI-compatible one, by Chat Completions or Responses.
 
-    agent = VisionAgent("gpt-5-mini")                                           # OPENAI_API_KEY
+    agent = VisionAgent(OpenAIPolicy("gpt-5-mini"))                             # OPENAI_API_KEY
     agent = VisionAgent("qwen3-vl-8b", base_url="http://localhost:8000/v1")     # vLLM, SGLang, llama.cpp, ...
     agent = VisionAgent(OpenAIPolicy("gpt-5-mini", api="responses", image_quality=80))
 
@@ -96,7 +96,7 @@ class OpenAIPolicy(Profiled):
         }
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
-        """The next assistant message.
+        """The next assistant message. `seed` is sent where the API takes one: Chat Completions do, Responses do not.
 
         Raises `PolicyError`: `MisconfiguredError` where no question can succeed (key, model, no vision),
         `RefusedError` for a content filter, `ContextFullError` for too long a conversation.

@@ -17,10 +17,10 @@ import openai
 from ..endpoint import BrokenStreamError, RefusalInReplyError, each_in_time, in_time, shortened
 from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
+from .exchanges import Called, Said, Wrote, exchanges
 from .image_bytes import ImageBytes
 from .native_calls import NativeReply
 from .reported_usage import count
-from .spoken import Called, Said, Wrote, exchanges
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -154,7 +154,7 @@ def items(conversation: Conversation, profile: Profile, images: ImageBytes) -> l
                 groups[-1].append({"type": "message", "role": role, "content": _content(message, profile, images)})
             case Wrote(text):
                 groups += [[_assistant(text)], []]
-            case Called(reply, ids, results):
+            case Called(reply=reply, ids=ids, results=results):
                 said = [_assistant(reply.content)] if reply.content else []
                 calls = [
                     {"type": "function_call", "call_id": id, "name": name, "arguments": given}
@@ -162,7 +162,7 @@ def items(conversation: Conversation, profile: Profile, images: ImageBytes) -> l
                 ]
                 back = [
                     {"type": "function_call_output", "call_id": id, "output": _content(result, profile, images)}
-                    for id, result in zip(ids, results, strict=False)
+                    for id, result in zip(ids, results, strict=True)
                 ]
                 groups += [[*said, *calls], back]
     return groups
@@ -229,7 +229,7 @@ def _said(response: Response) -> tuple[str, str, str, tuple[tuple[str, str], ...
             for content in item.content:
                 if content.type == "output_text":
                     said += content.text
-                else:
+                elif content.type == "refusal":
                     refused += content.refusal
         elif item.type == "function_call":
             calls.append((item.name, item.arguments))

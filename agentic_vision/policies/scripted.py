@@ -16,7 +16,7 @@ class ScriptedPolicy:
 
         ScriptedPolicy(['<tool_call>{"name": "full_res"}</tool_call>', "<answer>12.40</answer>"])
 
-    `conversations` keeps what it was last shown under each id until `forget`.
+    `conversations` keeps what it was last shown under each id until `forget`. Raises `ConfigError` for an empty list.
     """
 
     def __init__(
@@ -29,6 +29,8 @@ class ScriptedPolicy:
         self.family = _family(family)
         self.style = style
         self.conversations: dict[str, Conversation] = {}
+        if not callable(replies) and not replies:
+            raise ConfigError("the script is empty: give ScriptedPolicy one reply or more, or a function")
         self._script = replies if callable(replies) else _in_order(replies)
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
@@ -44,8 +46,6 @@ class ScriptedPolicy:
 
 def _in_order(replies: Sequence[str | Reply]) -> Script:
     def script(conversation: Conversation) -> str | Reply:
-        if not replies:
-            raise ConfigError("the script is empty: give ScriptedPolicy one reply or more, or a function")
         said = sum(message.role == "assistant" for message in conversation.messages)
         return replies[min(said, len(replies) - 1)]
 

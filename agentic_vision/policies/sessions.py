@@ -29,7 +29,8 @@ class Session:
     `keys_values`: a pair for every layer, each 1 x heads x columns x head size; `length`: the tokens that were run
     through the model, also those whose columns a pruning policy dropped; `next_position`: the rotary position of
     the next token; `pending`: ids that were sampled, but not yet run through the model; `replies`: a reply's text
-    -> its ids.
+    -> its ids. `before_reply`: the tokens that were run before the last one of the prompt of the last reply, and that
+    last one's id.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -38,6 +39,7 @@ class Session:
     next_position: int = 0
     pending: list[int] = field(default_factory=list)
     replies: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    before_reply: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
@@ -45,18 +47,34 @@ class Session:
         return sum(tensor.nbytes for pair in self.keys_values or () for tensor in pair)
 
     def added(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-        """What `pieces` add to the ones in the cache. Where they do not go on from there, the session starts
-        anew: all of them.
+        """What `pieces` add to the ones in the cache. A last reply that they do not hold is taken out of it; where
+        they do not go on from there either, the session starts anew: all of them.
         """
+        if self.keys_values and tuple(pieces[: len(self.pieces)]) != self.pieces:
+            self._without_reply()
         known = len(self.pieces)
         if self.keys_values and tuple(pieces[:known]) == self.pieces:
             return tuple(pieces[known:])
         self.clear()
         return tuple(pieces)
 
+    def _without_reply(self) -> None:
+        """Go back to where the last reply began, and one token more, which is pending then: there is always one to
+        go on from. Nothing happens where visual tokens were dropped, for columns are no tokens then.
+        """
+        layers, start = self.keys_values or [], self.before_reply
+        if start is None or any(keys.shape[2] != self.length for keys, _ in layers):
+            return
+        length, last = start
+        # What is cut off is text, of which every token takes one position.
+        self.next_position -= self.length - length
+        self.keys_values = [(keys[:, :, :length], values[:, :, :length]) for keys, values in layers]
+        self.pieces, self.length, self.pending, self.before_reply = self.pieces[:-1], length, [last], None
+
     def clear(self) -> None:
         """Forget everything but the ids of the replies."""
         self.pieces, self.keys_values, self.length, self.next_position, self.pending = (), None, 0, 0, []
+        self.before_reply = None
 
 
 class Sessions:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 from collections.abc import AsyncGenerator
@@ -51,16 +52,12 @@ class TransformersPolicy:
     ) -> None:
         """As `load`, with weights that are loaded already. Raises `ConfigError` for settings that cannot be."""
         from .batcher import Batcher
-        from .conversing import Conversing
+        from .conversing import TurnTasks
         from .decoding import decoder_for
         from .encoding import encoder_for
         from .sessions import Sessions
 
-        if max_new_tokens < 1 or max_batch < 1 or temperature < 0 or cache_gib < 0:
-            raise ConfigError(
-                "max_new_tokens and max_batch must be 1 or more, temperature and cache_gib 0 or more, not "
-                f"{max_new_tokens}, {max_batch}, {temperature} and {cache_gib}"
-            )
+        check_settings(max_new_tokens, max_batch, temperature, cache_gib)
         model = weights.model
         encoder = encoder_for(weights.tokenizer, weights.image_processor, model.config)
         decoder = decoder_for(model, weights.tokenizer, encoder, self._network(model))
@@ -77,7 +74,7 @@ class TransformersPolicy:
         self._family = family or weights.family
         self._style = style
         self._sessions = Sessions(int(cache_gib * 2**30))
-        self._turns = Conversing(
+        self._turns = TurnTasks(
             encoder,
             decoder,
             self._sessions,
@@ -103,14 +100,16 @@ class TransformersPolicy:
     ) -> Self:
         """Load a checkpoint folder or a hub name.
 
-        `device`: None is the GPU if there is one. `dtype`: None is the checkpoint's own on a GPU, float32 on
+        `device`: None is the CUDA GPU if there is one. `dtype`: None is the checkpoint's own on a GPU, float32 on
         a CPU. `temperature` 0 always takes the likeliest token. At most `max_batch` replies are decoded
         together. `cache_gib`: what the caches of resting conversations may take; the oldest make room.
-        `max_new_tokens`, `family`, `style`: None is what the checkpoint was trained for, where its folder says so
+        `max_new_tokens`, `family`, `style`: None is what the checkpoint was trained for, where it says so
         (`trained_for`); else 256, what the checkpoint's processor says, and TEXT. Raises `ConfigError` for wrong
         use, also where torch is missing, `PolicyError` for weights that cannot be loaded.
         """
-        name = _checked_name(name_or_path)  # before torch is imported, which takes seconds
+        # Before torch is imported and the weights are loaded, which takes seconds to minutes.
+        check_settings(1 if max_new_tokens is None else max_new_tokens, max_batch, temperature, cache_gib)
+        name = _checked_name(name_or_path)
         from .trained_for import TrainedFor
         from .weights import load_weights
 
@@ -177,15 +176,23 @@ class TransformersPolicy:
         finally:
             future.cancel()
 
-    def _network(self, model: Any) -> Network:
-        """How tokens go through the model: the door for policies that run it differently."""
-        from .network import WholeModel
-
-        return WholeModel(model)
+    def _network(self, model: Any) -> Network | None:  # noqa: ARG002
+        """How tokens go through the model, None being whole: the door for policies that run it differently."""
+        return None
 
     def forget(self, conversation_id: str) -> None:
         """Free the KV cache of a conversation that is over."""
         self._sessions.forget(conversation_id)
+
+
+def check_settings(max_new_tokens: int, max_batch: int, temperature: float, cache_gib: float = 0.0) -> None:
+    """Raises `ConfigError` for settings that cannot be."""
+    numbers = math.isfinite(temperature) and math.isfinite(cache_gib)
+    if not numbers or max_new_tokens < 1 or max_batch < 1 or temperature < 0 or cache_gib < 0:
+        raise ConfigError(
+            "max_new_tokens and max_batch must be 1 or more, temperature and cache_gib 0 or more, not "
+            f"{max_new_tokens}, {max_batch}, {temperature} and {cache_gib}"
+        )
 
 
 def _checked_name(name_or_path: str | Path) -> str:
@@ -201,5 +208,10 @@ def _checked_name(name_or_path: str | Path) -> str:
     if isinstance(name_or_path, Path) or os.path.exists(path) or not hub_name:
         raise ConfigError(
             f"there is no checkpoint folder {path}: give one, or a hub name like Qwen/Qwen3-VL-2B-Instruct"
+        )
+    if "/" not in name:  # a Qwen-VL checkpoint on the hub has an owner
+        raise ConfigError(
+            f"there is no checkpoint folder {name}: give one, or a hub name like Qwen/Qwen3-VL-2B-Instruct; a model "
+            f"behind an endpoint is VisionAgent({name!r}, base_url=...), or VisionAgent(OpenAIPolicy({name!r}))"
         )
     return name

@@ -91,8 +91,8 @@ def load_weights(
 ) -> Weights:
     """Load a checkpoint folder or a hub name, safetensors only.
 
-    `device` None: the GPU if there is one. `dtype` None: the checkpoint's own on a GPU, float32 on a CPU,
-    which computes in half precision slowly or not at all. `small`: a folder that this transformers wrote, to
+    `device` None: the CUDA GPU if there is one, else the CPU. `dtype` None: the checkpoint's own on a GPU, float32
+    on a CPU, which computes in half precision slowly or not at all. `small`: a folder that this transformers wrote, to
     be loaded in a fraction of a second. Raises `ConfigError` for a wrong argument, `PolicyError` for a
     checkpoint that cannot be had or is broken.
     """
@@ -102,13 +102,15 @@ def load_weights(
     _check_no_pickle(name)
     with _quiet(), _told(name):
         model, lost = (_filled if small else _loaded)(name, reader.config, kind)
+        if not lost:
+            model = model.to(place).eval()
     if lost:
         # transformers would fill these with random numbers and go on.
         raise PolicyError(
             f"the checkpoint {name} is incomplete: {len(lost)} weights are missing or of the wrong shape, "
             f"{lost[0]} first; copy or download it again"
         )
-    return Weights(model.to(place).eval(), reader.tokenizer, reader.image_processor, reader.family)
+    return Weights(model, reader.tokenizer, reader.image_processor, reader.family)
 
 
 def _check_no_pickle(name: str) -> None:
@@ -166,6 +168,13 @@ def _checked_device(device: str | torch.device | None) -> torch.device:
         raise ConfigError(f"{device!r} is no device: give 'cpu', 'cuda' or 'cuda:1'") from error
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {str(place)!r} was asked for, but this torch sees no CUDA GPU: leave `device` out")
+    if place.type == "meta":
+        raise ConfigError("the device 'meta' holds no numbers: give 'cpu', 'cuda' or 'cuda:1'")
+    try:
+        torch.zeros(1, device=place)
+    except Exception as error:  # RuntimeError, AssertionError, NotImplementedError: each device has its own
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"device {str(place)!r} cannot be used here ({reason}): leave `device` out") from error
     return place
 
 
@@ -182,6 +191,20 @@ def _image_processor(name: str) -> Any:
     # all that follow.
     settings["size"] = dict(settings.get("size") or Qwen2VLImageProcessorPil.size)
     return Qwen2VLImageProcessorPil.from_dict(settings)
+
+
+def hub_file(name: str, file: str) -> Path | None:
+    """A small file of a checkpoint on the hub; None where it has none, or the hub cannot be reached and the file was
+    not had before.
+    """
+    with _quiet(), _told(name):
+        found = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    return None if found is None else Path(found)
 
 
 def _old_chat_template(name: str) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ..cli_group import print_json
 
 if TYPE_CHECKING:
     from .page import Report
@@ -43,12 +43,14 @@ def page(
 
     Example: agentic-vision report results run --data rows.jsonl --watch
     """
-    from ..loading import load_rows
+    from ..loading import each_row
+    from ..rows import Row
     from . import watch as watching
     from .page import Report, write_report
 
     place = out or folders[0]
-    rows = {row.id: row for row in (load_rows(data, place / IMAGES, faults=[]) if data else [])}
+    given = each_row(data, place / IMAGES) if data else ()  # no image is opened but of those that are shown
+    rows = {row.id: row for row in given if isinstance(row, Row)}
 
     def write() -> bool:
         found = Report.of(folders, target, wait=watch)
@@ -80,7 +82,7 @@ def _tell(found: Report, path: Path, *, as_json: bool) -> None:
         for run in group.runs
     ]
     if as_json:
-        sys.stdout.write(json.dumps({**told, **({"runs": runs} if runs else {}), "page": str(path)}) + "\n")
+        print_json({**told, **({"runs": runs} if runs else {}), "page": str(path)})
         return
     from .evaluations import planned_text
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import ConfigError
-from ..evaluation.compare import Compared, compare
+from ..evaluation.compare import Compared, compared
 from ..evaluation.folder import SUMMARY, TRAJECTORIES, by_strategy
 from ..evaluation.outcomes import Outcome
 from ..evaluation.planner import Law, Point, cheapest, fit
 from ..evaluation.summary import Summary, summarised
 
 BARE = re.compile(r"glance|full|resize(:[0-9.]+)?")  # the whole image at a share: what the law is fitted to
-TOLD = ("oracle", "right_crop", "random")  # strategies that are told where to look: no settings that one can choose
+PAGE = "report.html"
+ORACLES = ("oracle", "right_crop", "random")  # strategies that are told where to look: no settings that one can choose
 MISSES = 0.03  # a law that misses the points by more, in accuracy, is no guide
 
 
@@ -43,8 +43,10 @@ class Planned(BaseModel):
 class Evaluations:
     """What was found in the folders of one or several evaluations; `folder` is the first of them.
 
-    `name`: what the first is called. `origins`: the folder of a strategy, and what it is called there. `compared`: the
-    first folder against each other one that has questions in common with it, by that one's name.
+    `name`: what the first is called. `origins`: the folder of a strategy, and what it is called there. `points`: the
+    settings that one can choose; `fitted`: those of the whole image at a share, of the first folder that has enough of
+    them for a law (another folder's may be another model's). `compared`: the first folder against each other one that
+    has questions in common with it, by that one's name.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Evaluations:
     summary: Summary
     planned: Planned
     points: Sequence[Point]
+    fitted: Sequence[Point]
     compared: Mapping[str, Mapping[str, Compared]]
 
     @classmethod
@@ -67,18 +70,25 @@ class Evaluations:
         origins: dict[str, tuple[Path, str]] = {}
         places = list(map(Path, folders))
         names = apart(places)
+        held = {folder: by_strategy(folder) for folder in places}
         for folder in places:
-            for strategy, by_row in by_strategy(folder).items():
+            for strategy, by_row in held[folder].items():
                 name = f"{strategy} ({names[folder]})" if strategy in found else strategy
                 found[name], origins[name] = by_row, (folder, strategy)
         summary = summarised({name: list(by_row.values()) for name, by_row in found.items()})
         points = [
             Point(name=name, tokens=scores.visual_tokens_ratio, accuracy=scores.accuracy, n=scores.n)
             for name, scores in summary.strategies.items()
-            if scores.visual_tokens_ratio and scores.accuracy is not None and not name.startswith(TOLD)
+            if scores.visual_tokens_ratio
+            and scores.accuracy is not None
+            and origins[name][1].partition("+")[0] not in ORACLES
         ]
-        compared = {names[other]: both for other in places[1:] if (both := _compared(places[0], other))}
-        return cls(places[0], names[places[0]], found, origins, summary, _planned(points, target), points, compared)
+        bare = [point for point in points if BARE.fullmatch(origins[point.name][1])]
+        by_folder = ([point for point in bare if origins[point.name][0] == folder] for folder in places)
+        fitted = next((found for found in by_folder if fit(found) is not None), [])
+        beside = {names[other]: both for other in places[1:] if (both := compared(held[places[0]], held[other]))}
+        planned = _planned(points, fitted, target)
+        return cls(places[0], names[places[0]], found, origins, summary, planned, points, fitted, beside)
 
     def baseline(self, name: str) -> Mapping[str, Outcome] | None:
         """The outcomes of `full` beside a strategy, in its own folder; None for `full` itself, or without one."""
@@ -107,26 +117,15 @@ def apart(folders: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _compared(first: Path, second: Path) -> dict[str, Compared]:
-    try:
-        return compare(first, second)
-    except ConfigError:  # other questions: they still stand side by side
-        return {}
-
-
-def _planned(points: Sequence[Point], target: float | None) -> Planned:
+def _planned(points: Sequence[Point], fitted: Sequence[Point], target: float | None) -> Planned:
     if target is None:
         full = [point.accuracy for point in points if point.name == "full"]
         target = full[0] if full else max((point.accuracy for point in points), default=0.0)
-    law = fit(bare(points))
-    return Planned(
-        target=target, cheapest=cheapest(points, target), law=law, tokens=law.tokens(target) if law else None
-    )
-
-
-def bare(points: Iterable[Point]) -> list[Point]:
-    """Those of the whole image at a share, without tools: what the law is fitted to."""
-    return [point for point in points if BARE.fullmatch(point.name.partition(" (")[0])]
+    law = fit(fitted)
+    tokens = law.tokens(target) if law else None
+    if tokens is not None:  # below the smallest share that was measured, a law is a guess
+        tokens = max(tokens, min(point.tokens for point in fitted))
+    return Planned(target=target, cheapest=cheapest(points, target), law=law, tokens=tokens)
 
 
 def planned_text(planned: Planned) -> str:

@@ -7,17 +7,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.compare import Change, Compared
+from ..evaluation.compare import Compared
 from ..evaluation.disagreements import FOLDER, MOST, disagreements, write_pages
+from ..evaluation.figures import course, number, percent, signed, troubles
 from ..evaluation.folder import trajectories
 from ..evaluation.outcomes import Outcome
 from ..evaluation.plots import draw_accuracy, draw_law, draw_scenes, inline
-from ..evaluation.printed import percent, troubles
-from ..evaluation.scores import Scores
-from ..evaluation.statistics import Interval
+from ..evaluation.scores import StrategyScores
 from ..evaluation.summary import Summary
 from ..rows import Row
-from .evaluations import Evaluations, bare, planned_text
+from .evaluations import PAGE, Evaluations, planned_text
 
 FIGURES = ("accuracy, %", "coarse", "fine", "tokens", "calls", "malformed", "turns", "median s", "95th s", "cost $")
 
@@ -48,9 +47,8 @@ def _plots(found: Evaluations) -> Iterable[str]:
     if scenes is not None:
         yield _plotted(scenes, "scenes")
     if found.planned.law is not None:
-        fitted = bare(found.points)
-        others = [point for point in found.points if point not in fitted]
-        yield _plotted(draw_law(fitted, found.planned.law, others), "law")
+        others = [point for point in found.points if point not in found.fitted]
+        yield _plotted(draw_law(found.fitted, found.planned.law, others), "law")
 
 
 def _plotted(figure: Any, name: str) -> str:
@@ -58,7 +56,7 @@ def _plotted(figure: Any, name: str) -> str:
     return f'<div class="plotted" role="region" aria-label="Plot: {name}" tabindex="0">{inline(figure, name)}</div>'
 
 
-def _strategy(name: str, scores: Scores) -> list[str]:
+def _strategy(name: str, scores: StrategyScores) -> list[str]:
     shares = (
         percent(scores.accuracy, scores.accuracy_interval),
         percent(scores.accuracy_coarse, scores.accuracy_coarse_interval),
@@ -68,7 +66,7 @@ def _strategy(name: str, scores: Scores) -> list[str]:
         percent(scores.malformed),
     )
     numbers = (scores.turns, scores.seconds_median, scores.seconds_p95, scores.cost)
-    return [escape(name), *map(str, shares), *("-" if value is None else f"{value:.3g}" for value in numbers)]
+    return [escape(name), *shares, *map(number, numbers)]
 
 
 def _compared(first: str, second: str, both: Mapping[str, Compared]) -> str:
@@ -77,10 +75,10 @@ def _compared(first: str, second: str, both: Mapping[str, Compared]) -> str:
             escape(strategy),
             f"{one.accuracy.n:,}",
             f"{100 * one.before:.1f} → {100 * one.after:.1f}",
-            _signed(one.accuracy.difference, one.accuracy.interval) + (" *" if one.more_than_noise else ""),
+            signed(one.accuracy.difference, one.accuracy.interval) + (" *" if one.more_than_noise else ""),
             f"{one.adjusted:.2g}",
-            _change(one.visual_tokens),
-            _change(one.calls),
+            course(one.visual_tokens).replace("->", "→"),
+            course(one.calls).replace("->", "→"),
         ]
         for strategy, one in both.items()
     ]
@@ -96,7 +94,7 @@ def _against(summary: Summary, baseline: str) -> str:
     rows = (
         [
             escape(name),
-            _signed(pair.difference, pair.interval),
+            signed(pair.difference, pair.interval),
             f"{pair.p:.2g}",
             *map(str, (pair.gain, pair.harm, pair.mended, pair.broken)),
         ]
@@ -112,15 +110,15 @@ def _disagreements(found: Evaluations, rows: Mapping[str, Row], out: Path) -> st
     if ours is None or baseline is None:
         return ""
     broken, mended = disagreements(ours, found.outcomes[baseline])
-    shown = [pair[0] for pairs in (broken, mended) for pair in pairs[:MOST]]
-    steps = trajectories(found.origins["agent"][0], {(outcome.row, outcome.strategy) for outcome in shown})
-    pages = write_pages(shown, steps, rows, out / FOLDER)
+    shown = [*broken[:MOST], *mended[:MOST]]
+    steps = trajectories(found.origins["agent"][0], {(outcome.row, outcome.strategy) for outcome, _ in shown})
+    pages = write_pages(shown, steps, rows, out / FOLDER, f"../{PAGE}")
     heads = ("question", "reference", "agent", baseline, "tokens")
     parts = []
     for title, pairs in ((f"Worse than {baseline}", broken), (f"Better than {baseline}", mended)):
         lines = [_disagreement(one, other, pages.get(one.row)) for one, other in pairs[:MOST]]
         if lines:
-            parts.append(f"<h3>{escape(title)}: {len(pairs)}</h3>{_table('row', heads, lines, 'text')}")
+            parts.append(f"<h3>{escape(title)}: {len(pairs)}</h3>{_table('row', heads, lines, texts=True)}")
     return "".join(parts)
 
 
@@ -131,23 +129,21 @@ def _disagreement(ours: Outcome, other: Outcome, page: Path | None) -> list[str]
     return [linked, *map(escape, texts), f"{ours.visual_tokens:,.0f}"]
 
 
-def _table(first: str, heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table that scrolls by itself where it is too wide; `rows` are HTML, the first cell of each its head."""
+def _table(first: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: bool = False) -> str:
+    """A table that scrolls by itself where it is too wide; `rows` are HTML, the first cell of each its head.
+
+    Of `texts`, where there is little room, a row's cells stand below one another, each behind its column's name.
+    """
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in (first, *heads))
+    cells = [f'<td data-head="{escape(text)}">' if texts else "<td>" for text in heads]
     lines = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(f"{cell}{text}</td>" for cell, text in zip(cells, row[1:], strict=True))
+        + "</tr>"
+        for row in rows
     )
-    named = f'<table class="{kind}">' if kind else "<table>"
+    named = '<table class="text stacked">' if texts else "<table>"
     return (
         f'<div class="wide" role="region" aria-label="Figures by {escape(first)}" tabindex="0">{named}<thead><tr>{head}'
         f"</tr></thead><tbody>{lines}</tbody></table></div>"
     )
-
-
-def _signed(change: float, interval: Interval) -> str:
-    return f"{100 * change:+.1f} [{100 * interval[0]:+.1f} {100 * interval[1]:+.1f}]"
-
-
-def _change(change: Change) -> str:
-    low, high = change.interval
-    return f"{100 * change.before:.1f} → {100 * change.after:.1f}{'' if low <= 0 <= high else ' *'}"

@@ -33,7 +33,7 @@ def gallery_html(cards: Sequence[Card], total: int, rows: Mapping[str, Row]) -> 
     if not cards:
         return ""
     strategies = sorted({(card.number, card.strategy) for card in cards})
-    fields = [_field("strategy", "Strategy", [(f"s{number}", name) for number, name in strategies])]
+    fields = [_field("strategy", "Strategy, or run and step", [(f"s{number}", name) for number, name in strategies])]
     for name, legend, choices in FILTERS:
         there = [(value, text) for value, text in choices if any(value in card.kind for card in cards)]
         fields.append(_field(name, legend, there))

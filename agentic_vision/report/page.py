@@ -16,14 +16,14 @@ from ..evaluation.folder import has_outcome
 from ..page import style
 from ..rows import Row
 from ..whole_file import write_whole
-from .evaluations import Evaluations, apart, is_done
+from .evaluations import PAGE, Evaluations, apart, is_done
 from .evaluations_html import evaluations_html
 from .gallery import chosen
 from .gallery_html import gallery_css, gallery_html
+from .samples import sampled
 from .training_html import span, training_html
-from .training_runs import Group, groups_in
+from .training_runs import RunGroup, groups_in
 
-NAME = "report.html"
 SECTIONS = {"training": "Training", "evaluation": "Evaluation", "gallery": "Trajectories"}
 
 
@@ -33,7 +33,7 @@ class Report:
 
     folders: Mapping[Path, str]
     evaluations: Evaluations | None
-    groups: Sequence[Group]
+    groups: Sequence[RunGroup]
     empty: Sequence[Path]
 
     @classmethod
@@ -80,7 +80,7 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: f
     where `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    cards, total = chosen(report.evaluations) if report.evaluations else ([], 0)
+    cards, total = chosen(report.evaluations, sampled(report.groups))
     sections = [
         *(f'<p class="trouble">There is nothing in {escape(str(folder))} yet.</p>' for folder in report.empty),
         training_html(report.groups) if report.groups else "",
@@ -98,7 +98,7 @@ def write_report(report: Report, rows: Mapping[str, Row], out: Path, *, again: f
         made=time.strftime("%Y-%m-%d %H:%M:%S"),
         sections="".join(sections),
     )
-    path = out / NAME
+    path = out / PAGE
     write_whole(path, html.encode("utf-8", "replace"))
     return path
 

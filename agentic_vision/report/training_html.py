@@ -8,7 +8,7 @@ from html import escape
 
 from .charts import Line, chart, said
 from .metrics import PANELS, SMOOTHED, Panel, curve
-from .training_runs import Group, TrainingRun
+from .training_runs import RunGroup, TrainingRun
 
 REPLIES = (
     Panel("Tokens of a trajectory's replies", (("response_tokens", "tokens"),)),
@@ -48,7 +48,7 @@ OTHERS = 24  # figures that we do not know are drawn
 QUIET = 10  # steps' worth of silence: then it has probably ended
 
 
-def training_html(groups: Sequence[Group]) -> str:
+def training_html(groups: Sequence[RunGroup]) -> str:
     """The section of these runs."""
     begun = [group for group in groups if group.told]
     parts = [
@@ -70,17 +70,17 @@ def training_html(groups: Sequence[Group]) -> str:
     return "".join(parts) + "</section>"
 
 
-def _descriptions(groups: Sequence[Group]) -> list[str]:
+def _descriptions(groups: Sequence[RunGroup]) -> list[str]:
     """What the recipes say of themselves, each once."""
     said = [run.settings.get("description", "") for group in groups for run in group.runs]
     return list(dict.fromkeys(filter(None, said)))[:RECIPES]
 
 
-def _alone(groups: Sequence[Group]) -> bool:
+def _alone(groups: Sequence[RunGroup]) -> bool:
     return len(groups) == 1 and len(groups[0].told) == 1
 
 
-def _overview(groups: Sequence[Group]) -> str:
+def _overview(groups: Sequence[RunGroup]) -> str:
     """A row a run: how far it is, and its last figures."""
     heads = "".join(f'<th scope="col">{text}</th>' for _, text, _ in COLUMNS)
     rows = "".join(_overview_row(group, run) for group in groups for run in group.runs)
@@ -89,7 +89,7 @@ def _overview(groups: Sequence[Group]) -> str:
     return f'<div class="wide" role="region" aria-label="Runs" tabindex="0">{table}</div>'
 
 
-def _overview_row(group: Group, run: TrainingRun) -> str:
+def _overview_row(group: RunGroup, run: TrainingRun) -> str:
     name = group.name if len(group.runs) == 1 else f"{group.name}, {run.folder.name}"
     cells = []
     for figure, _, share in COLUMNS:
@@ -119,7 +119,7 @@ def span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"
 
 
-def _notes(groups: Sequence[Group]) -> Iterator[str]:
+def _notes(groups: Sequence[RunGroup]) -> Iterator[str]:
     for run in (run for group in groups for run in group.runs):
         if not run.lines:
             yield f"{run.folder}: no step has been told yet"
@@ -132,14 +132,14 @@ def _notes(groups: Sequence[Group]) -> Iterator[str]:
                 yield f"{run.folder}: no step for {span(silent)}; the same `train` command goes on with it"
 
 
-def _charts(title: str, panels: Sequence[Panel], groups: Sequence[Group]) -> str:
+def _charts(title: str, panels: Sequence[Panel], groups: Sequence[RunGroup]) -> str:
     """A chart a panel for one run; for several, one for each of its figures, in which every run is a line."""
     drawn = [figure for panel in panels for figure in _panel(panel, groups)]
     head = f"<h3>{escape(title)}</h3>" if title else ""
     return f'{head}<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
 
-def _panel(panel: Panel, groups: Sequence[Group]) -> Iterator[str]:
+def _panel(panel: Panel, groups: Sequence[RunGroup]) -> Iterator[str]:
     if len(groups) == 1:
         found = [(label, curve(groups[0].told, name)) for name, label in panel.lines]
         lines = [Line(label, number, line) for number, (label, line) in enumerate(found, 1) if line is not None]
@@ -154,29 +154,29 @@ def _panel(panel: Panel, groups: Sequence[Group]) -> Iterator[str]:
             yield chart(title, lines, share=panel.share, better=panel.better)
 
 
-def _names(groups: Sequence[Group]) -> list[str]:
+def _names(groups: Sequence[RunGroup]) -> list[str]:
     return sorted({name for group in groups for run in group.told for line in run for name in line})
 
 
-def _parts(groups: Sequence[Group]) -> list[Panel]:
+def _parts(groups: Sequence[RunGroup]) -> list[Panel]:
     names = [name for name in _names(groups) if name.startswith("part_")]
     lines = tuple((name, name.removeprefix("part_").replace("_", " ")) for name in names[:OTHERS])
     return [Panel("Parts of the reward", lines)] if len(lines) > 1 else []
 
 
-def _validation(groups: Sequence[Group]) -> list[Panel]:
+def _validation(groups: Sequence[RunGroup]) -> list[Panel]:
     names = [name for name in _names(groups) if name.startswith("val_")]
     return [Panel(name.removeprefix("val_").replace("_", " "), ((name, name),)) for name in names[:OTHERS]]
 
 
-def _others(groups: Sequence[Group]) -> str:
+def _others(groups: Sequence[RunGroup]) -> str:
     shown = {name for panel in (*PANELS, *REPLIES, *LEARNING, TIME) for name, _ in panel.lines} | {"step"}
     names = [name for name in _names(groups) if name not in shown and not name.startswith(("part_", "val_"))]
     charts = _charts("", [Panel(name, ((name, name),)) for name in names[:OTHERS]], groups)
     return f"<details><summary>All other figures that the run tells</summary>{charts}</details>" if charts else ""
 
 
-def _settings(groups: Sequence[Group]) -> str:
+def _settings(groups: Sequence[RunGroup]) -> str:
     """What differs between the runs first, then all of what each was told."""
     runs = [
         (group.name if len(group.runs) == 1 else f"{group.name}, {run.folder.name}", run)

@@ -71,7 +71,7 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs that differ in their seed alone: drawn as one, with a band from the lowest to the highest."""
 
     name: str
@@ -96,23 +96,23 @@ def runs_in(folder: Path) -> list[TrainingRun]:
     return [TrainingRun.of(path) for path in found]
 
 
-def groups_in(folder: Path, name: str) -> list[Group]:
+def groups_in(folder: Path, name: str) -> list[RunGroup]:
     """What a folder holds: one run, the seeds of one, several runs, or a sweep of such; none where there is no run.
 
     `name`: what a group is called that is all of the folder.
     """
     if is_run(folder):
-        return [Group(name, runs_in(folder))]
+        return [RunGroup(name, runs_in(folder))]
     places = [folder, *(path for path in _subfolders(folder) if not is_run(path))]
     groups = []
     for path in places:
         runs = [TrainingRun.of(below) for below in _subfolders(path) if is_run(below)]
         called = name if path is folder else path.name
         if len({frozenset(_but_seed(run)) for run in runs}) == 1:
-            groups.append(Group(called, runs))
+            groups.append(RunGroup(called, runs))
         else:
             groups += [
-                Group(run.folder.name if path is folder else f"{called}/{run.folder.name}", [run]) for run in runs
+                RunGroup(run.folder.name if path is folder else f"{called}/{run.folder.name}", [run]) for run in runs
             ]
     return groups
 

@@ -8,22 +8,15 @@ from typing import Any
 
 from ..messages import StopReason, Trajectory, Usage
 from ..result import DoneEvent, Event, ObservationEvent, Result, TextEvent, TurnEvent
-from .wire import END, Completion, error, event
-
-_STATUS = {
-    StopReason.POLICY_FAILED: (502, "server_error", "upstream_failed"),
-    StopReason.MISCONFIGURED: (502, "server_error", "upstream_misconfigured"),
-    StopReason.DEADLINE: (504, "timeout_error", "deadline"),
-    StopReason.CONTEXT_FULL: (400, "invalid_request_error", "context_length_exceeded"),
-}
+from .errors import of_stop
+from .wire import END, Completion, event
 
 
 def failure(trajectory: Trajectory) -> tuple[int, dict[str, Any]] | None:
     """HTTP status and error of a question that has no answer because something failed; None for all others."""
-    if trajectory.answer is not None or trajectory.stop_reason not in _STATUS:
+    if trajectory.answer is not None:
         return None
-    status, kind, code = _STATUS[trajectory.stop_reason]
-    return status, error(trajectory.detail or trajectory.stop_reason.value, kind, code)
+    return of_stop(trajectory.stop_reason, trajectory.detail or trajectory.stop_reason.value)
 
 
 def whole(result: Result, completion: Completion, *, trajectory: bool) -> dict[str, Any]:
@@ -57,13 +50,13 @@ async def chunks(
                 case ObservationEvent(step) if step.failure is not None:
                     yield completion.chunk({"reasoning_content": f"[{step.failure.message}]\n"})
                 case DoneEvent(result):
-                    for last in _ending(result, completion, with_usage=with_usage, trajectory=trajectory):
+                    for last in _last_chunks(result, completion, with_usage=with_usage, trajectory=trajectory):
                         yield last
                 case _:
                     pass
 
 
-def _ending(result: Result, completion: Completion, *, with_usage: bool, trajectory: bool) -> list[str]:
+def _last_chunks(result: Result, completion: Completion, *, with_usage: bool, trajectory: bool) -> list[str]:
     found = result.trajectory
     if (failed := failure(found)) is not None:
         return [event(failed[1]), END]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from starlette.requests import Request
+
 from ..errors import ConfigError, ImageError
-from ..fetch import afetch
+from ..fetch import LONGEST_LABEL, afetch
 from ..image_limits import ImageLimits
 from ..policies.native_calls import NativeReply
 from ..policy import Conversation, ImagePart, Message, Policy, PromptStyle, TextPart, ToolSpec
@@ -16,71 +17,90 @@ from ..prompts import system_text
 from ..source import Source
 from ..url_rules import UrlRules, is_url
 from ..view import View
-from .wire import ChatRequest, SentImage, SentMessage
+from .errors import HttpError
+from .wire import ChatRequest, SentImage, SentMessage, error
 
+AT_ONCE = 4  # images of a request that are fetched at a time
 TOGETHER = 2
 """The images of a request have at most so many times the pixels that one may have."""
 
 
+async def body(request: Request, max_bytes: int) -> bytes:
+    """What is uploaded. Raises `HttpError` (413) where it is more than `max_bytes`, if it says so before it comes."""
+    too_large = HttpError(
+        413, error(f"the request has more than {max_bytes:,} bytes: send less", "invalid_request_error")
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > max_bytes:
+        raise too_large
+    pieces, size = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > max_bytes:
+            raise too_large
+    return b"".join(pieces)
+
+
 def question(request: ChatRequest) -> str:
-    """The last message of the user; where more was said before it, that comes first."""
-    said = [message for message in request.messages if message.role != "tool" and message.text.strip()]
-    users = [message for message in said if message.role == "user"]
-    if not users:
-        return ""
-    last = users[-1]
-    before = [message for message in said if message is not last]
-    if not before:
-        return last.text
-    told = [message.text for message in before if message.role in ("system", "developer")]
+    """What the user said last; where more was said before it, that comes first.
+
+    Where the user sent an image and no words, the system's are the question.
+    """
+    said = [message for message in request.messages if message.role != "tool"]
+    last = max((at for at, message in enumerate(said) if message.role == "user"), default=-1)
+    first = max((at + 1 for at in range(last) if said[at].role == "assistant"), default=0)
+    asked = [at for at in range(first, last + 1) if said[at].role == "user" and said[at].text.strip()]
+    told = [message.text for message in said if message.role in ("system", "developer") and message.text.strip()]
     talk = [
-        f"{message.role.capitalize()}: {message.text}" for message in before if message.role in ("user", "assistant")
+        f"{message.role.capitalize()}: {message.text}"
+        for at, message in enumerate(said)
+        if message.role in ("user", "assistant") and message.text.strip() and at not in asked[-1:]
     ]
-    parts = [*told, *(["The conversation so far:", *talk, "Now:"] if talk else []), last.text]
-    return "\n\n".join(parts)
+    before = ["The conversation so far:", *talk, "Now:"] if talk else []
+    if asked:
+        return "\n\n".join([*told, *before, said[asked[-1]].text])
+    return "\n\n".join([*before, *told]) if told and last >= 0 else ""
 
 
-async def fetched(request: ChatRequest, rules: UrlRules, max_bytes: int) -> ChatRequest:
-    """The request with the images at http(s) URLs in it, as if the client had sent them.
+async def fetched(request: ChatRequest, rules: UrlRules, max_bytes: int) -> dict[str, bytes]:
+    """The images at http(s) URLs in a request, by URL.
 
     They have at most `max_bytes` together. Raises `ImageError` for what may not or cannot be fetched.
     """
-    found: dict[str, str] = {}
-    room = max_bytes
-    for url in (image.image_url.url for image in request.images):
-        if not is_url(url) or url in found:
-            continue
-        data = await afetch(url, rules)
+    held: dict[str, bytes] = {}
+    some, room = asyncio.Semaphore(AT_ONCE), max_bytes
+
+    async def fetch(url: str) -> None:
+        nonlocal room
+        async with some:
+            data = await afetch(url, rules)
         room -= len(data)
         if room < 0:
             raise ImageError(f"the images at the URLs have more than {max_bytes:,} bytes together: send smaller ones")
-        found[url] = "data:;base64," + (await asyncio.to_thread(base64.b64encode, data)).decode()
-    return request.model_copy(update={"messages": tuple(_held(message, found) for message in request.messages)})
+        held[url] = data
+
+    try:
+        async with asyncio.TaskGroup() as fetching:
+            for url in dict.fromkeys(image.image_url.url for image in request.images):
+                if is_url(url):
+                    fetching.create_task(fetch(url))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return held
 
 
-def _held(message: SentMessage, found: Mapping[str, str]) -> SentMessage:
-    if not isinstance(message.content, tuple):
-        return message
-    parts = []
-    for part in message.content:
-        if isinstance(part, SentImage) and part.image_url.url in found:
-            held = part.image_url.model_copy(update={"url": found[part.image_url.url]})
-            part = part.model_copy(update={"image_url": held})
-        parts.append(part)
-    return message.model_copy(update={"content": tuple(parts)})
+def sources(request: ChatRequest, held: Mapping[str, bytes]) -> list[Source]:
+    """The images, in order, hashed; `held` are those at URLs. Of each, the header is read and no more is decoded.
 
-
-def sources(request: ChatRequest) -> list[Source]:
-    """The images, in order; of each, the header is read and no more.
-
-    Raises `ImageError` for what is none, for addresses of any kind, and where they have too many pixels together.
+    Raises `ImageError` for what is none, for addresses of any other kind, and where they have too many pixels together.
     """
-    found = [_source(image) for image in request.images]
+    found = [_source(image, held) for image in request.images]
     _check_together(found)
-    return found
+    return _hashed(found)
 
 
-def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
+def conversation(request: ChatRequest, held: Mapping[str, bytes], policy: Policy, id: str) -> Conversation:
     """The messages for the bare policy; images at the size at which its family sees all it can.
 
     The client's tools are told in the policy's own style, before what the client's system prompt says. Raises
@@ -90,8 +110,10 @@ def conversation(request: ChatRequest, policy: Policy, id: str) -> Conversation:
         ToolSpec(tool.function.name, tool.function.description, tool.function.parameters)
         for tool in request.tools or ()
     )
-    messages = [_message(message, policy, native=bool(tools)) for message in _matched(request.messages)]
-    _check_together([image.source for message in messages for image in message.images])
+    messages = [_message(message, held, policy, native=bool(tools)) for message in _matched(request.messages)]
+    images = [image.source for message in messages for image in message.images]
+    _check_together(images)
+    _hashed(images)
     if tools:
         if policy.style is PromptStyle.COMPACT:  # it was trained on that one line, and on no other
             messages = [message for message in messages if message.role != "system"]
@@ -126,7 +148,7 @@ def _one_system(messages: Sequence[Message]) -> tuple[Message, ...]:
     return Message(role="system", parts=(TextPart(text="\n\n".join(system)),)), *rest
 
 
-def _message(message: SentMessage, policy: Policy, *, native: bool) -> Message:
+def _message(message: SentMessage, held: Mapping[str, bytes], policy: Policy, *, native: bool) -> Message:
     if message.role == "assistant":
         text = message.text
         if native:
@@ -134,14 +156,15 @@ def _message(message: SentMessage, policy: Policy, *, native: bool) -> Message:
             text = NativeReply(message.text, "", calls).text()
         return Message(role="assistant", parts=(TextPart(text=text),))
     parts = tuple(
-        _image(part, policy) if isinstance(part, SentImage) else TextPart(text=part.text) for part in message.parts
+        _image(part, held, policy) if isinstance(part, SentImage) else TextPart(text=part.text)
+        for part in message.parts
     )
     role = "system" if message.role == "developer" else message.role
     return Message(role=role, parts=parts)
 
 
-def _image(part: SentImage, policy: Policy) -> ImagePart:
-    source = _source(part)
+def _image(part: SentImage, held: Mapping[str, bytes], policy: Policy) -> ImagePart:
+    source = _source(part, held)
     return ImagePart(view=View.whole(source.size, policy.family.full(source.size)), source=source)
 
 
@@ -155,8 +178,18 @@ def _check_together(images: Sequence[Source]) -> None:
         )
 
 
-def _source(image: SentImage) -> Source:
+def _hashed(images: list[Source]) -> list[Source]:
+    """The images, which keep their digests: hashed in the thread that reads them, and not in the server's own."""
+    for image in images:
+        hash(image.digest)
+    return images
+
+
+def _source(image: SentImage, held: Mapping[str, bytes]) -> Source:
     url = image.image_url.url
+    if url in held:
+        ImageLimits.current().check_bytes(url[:LONGEST_LABEL], len(held[url]))
+        return Source(url, held[url])
     if url[:5].lower() != "data:":
         # Neither fetched nor read: a client must not reach the server's network and files through it.
         unless = ", or have the server started with --allow-urls" if is_url(url) else ""

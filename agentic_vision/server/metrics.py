@@ -14,16 +14,26 @@ class Metrics:
     def __init__(self, admission: Admission) -> None:
         self._registry = CollectorRegistry()
         name = "agentic_vision_"
-        self._requests = Counter(f"{name}requests", "Answered requests.", ["status"], registry=self._registry)
-        self._stops = Counter(f"{name}questions", "Questions, by why they ended.", ["stop"], registry=self._registry)
+        self._requests = Counter(
+            f"{name}requests",
+            "Requests for a completion, by the status of the reply.",
+            ["status"],
+            registry=self._registry,
+        )
+        self._stops = Counter(
+            f"{name}questions",
+            "Questions to the agent, by why they ended; without those to the bare policy.",
+            ["stop"],
+            registry=self._registry,
+        )
         self._calls = Counter(f"{name}tool_calls", "Calls of visual tools.", ["tool"], registry=self._registry)
         self._seconds = Histogram(
             f"{name}question_seconds",
-            "From a question's admission to its answer.",
+            "From the admission of a question to the agent to its answer.",
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
             registry=self._registry,
         )
-        self._seen = Counter(f"{name}visual_tokens", "Visual tokens shown.", registry=self._registry)
+        self._seen = Counter(f"{name}visual_tokens", "Visual tokens that the agent was shown.", registry=self._registry)
         self._full = Counter(
             f"{name}full_resolution_visual_tokens",
             "What the same images would have cost at full resolution.",

@@ -34,6 +34,7 @@ REPLIES: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is larger than this server takes."},
     415: {"description": "What was sent is not said to be JSON."},
     429: {"description": "Too many questions at once; Retry-After says when to come back."},
+    500: {"description": "The server itself failed; its log says how."},
     502: {"description": "The model behind the server failed."},
     504: {"description": "There was no answer within the deadline."},
 }

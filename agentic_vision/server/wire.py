@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_MESSAGES = 1000
 MAX_IMAGES = 64  # of one request
@@ -20,6 +20,15 @@ MAX_IMAGES = 64  # of one request
 
 class _Sent(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _WithNulls(_Sent):
+    """What some clients write out whole: null stands for what is not said."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, sent: Any) -> Any:
+        return {name: value for name, value in sent.items() if value is not None} if isinstance(sent, dict) else sent
 
 
 class SentText(_Sent):
@@ -33,7 +42,6 @@ class SentImageUrl(_Sent):
     """Where an image is: a `data:` URI, or an http(s) URL."""
 
     url: str
-    detail: str | None = None
 
 
 class SentImage(_Sent):
@@ -81,7 +89,7 @@ class SentMessage(_Sent):
         return "\n".join(part.text for part in self.parts if isinstance(part, SentText))
 
 
-class SentToolFunction(_Sent):
+class SentToolFunction(_WithNulls):
     """A tool's name, what it is for, and the JSON schema of its arguments."""
 
     name: str = Field(min_length=1, max_length=128)
@@ -96,13 +104,13 @@ class SentTool(_Sent):
     function: SentToolFunction
 
 
-class StreamOptions(_Sent):
+class StreamOptions(_WithNulls):
     """Whether a stream ends with the usage."""
 
     include_usage: bool = False
 
 
-class AgentOptions(BaseModel):
+class AgentOptions(_WithNulls):
     """`agentic_vision` of a request: whether the trajectory comes back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,10 +118,9 @@ class AgentOptions(BaseModel):
     trajectory: bool = False
 
 
-class ChatRequest(_Sent):
+class ChatRequest(_WithNulls):
     """A request for a chat completion; what else OpenAI's holds is left unread."""
 
-    model: str = ""
     messages: tuple[SentMessage, ...] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -131,7 +138,7 @@ class ChatRequest(_Sent):
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion, whole or in chunks. `model` is the name that the client asked for."""
+    """One completion, whole or in chunks. `model` is the name under which it is served."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")

@@ -259,26 +259,6 @@ class Asker:
         return self._said[-1]
 
 
-def _crop(rng: random.Random) -> str:
-    box = [rng.choice((0, 100, 400, 500, 900, 1000, 1e308, -5)) for _ in range(4)]
-    return f'<tool_call>{{"name": "zoom_crop", "arguments": {{"bbox_2d": {json.dumps(box)}}}}}</tool_call>'
-
-
-def _natively_said(text: str) -> str:
-    return NativeReply(text, text[:1000]).text()
-
-
-def asker(rng: random.Random, style: PromptStyle, said: list[str]) -> VisionAgent:
-    """An agent whose policy speaks the grammar, and notes in `said` what it says."""
-
-    def speak(_conversation: Conversation) -> str:
-        # Calls that can be made lead further into the loop than three malformed turns.
-        said.append(turn(rng) if rng.random() < 0.6 else _crop(rng))
-        return said[-1]
-
-    return VisionAgent(ScriptedPolicy(speak, style=style), max_turns=MAX_TURNS, max_visual_tokens=2000)
-
-
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--n", type=int, default=1_000_000)

@@ -141,7 +141,7 @@ def difficulty(given: Path) -> Work:
     def run(folder: Path) -> None:
         asked = read_rows(given)
         kept = chosen(asked, measure(asked, Sampled(), folder, n=4), calls=None)
-        text = "".join(json.dumps([row.id, verdict.value]) + "\n" for row, verdict in kept)
+        text = "".join(json.dumps([row.id, difficulty.value]) + "\n" for row, difficulty in kept)
         write_whole(folder / "rows.jsonl", text.encode())
 
     return Work(
@@ -268,20 +268,26 @@ def train(folder: Path, kills: int, seed: int) -> Found:
     if start(folder / "whole").wait():
         return Found("train pocket_smoke", 0, 0.0, 0, ["it does not run"])
     found = Found("train pocket_smoke", 0, time.monotonic() - started, 0)
-    for _ in range(kills):
-        process = start(folder / "killed")
-        time.sleep(dice.uniform(0.1, 0.9) * found.seconds)
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        found.late += process.poll() is not None
-        process.kill()
-        process.wait()
-        found.kills += 1
-        if psutil.wait_procs(family, timeout=180)[1]:
-            found.breaches.append("processes of a killed run live on")
-    if start(folder / "killed").wait():
-        found.breaches.append("it does not go on")
-    elif asked(folder / "killed") != asked(folder / "whole"):
-        found.breaches.append("its steps are others than those of an unbroken run")
+    number = 0
+    while found.kills < kills:
+        here = folder / f"killed-{(number := number + 1):02}"
+        while found.kills < kills:
+            process = start(here)
+            try:
+                process.wait(dice.uniform(0.05, 0.95) * found.seconds)
+                break  # It was done first: no kill, and the next run's turn.
+            except subprocess.TimeoutExpired:
+                family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait()
+            found.kills += 1
+            print(f"kill {found.kills} of {kills}, run {number}", file=sys.stderr)
+            if psutil.wait_procs(family, timeout=180)[1]:
+                found.breaches.append("processes of a killed run live on")
+        if start(here).wait():
+            found.breaches.append(f"run {number} does not go on")
+        elif asked(here) != asked(folder / "whole"):
+            found.breaches.append(f"run {number} has other steps than an unbroken one")
     return found
 
 

@@ -27,7 +27,7 @@ TESTS = {
     "eval": "evaluation_judged evaluation_report report_runs evaluation_statistics evaluation_troubles loading",
 }
 # What the tests themselves need, at whatever versions go with the ones under test.
-TEST_TOOLS = ("pytest", "hypothesis", "numpy", "opentelemetry-sdk", "starlette", "uvicorn")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "numpy", "opentelemetry-sdk", "starlette", "uvicorn")
 
 
 def main() -> None:

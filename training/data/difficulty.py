@@ -8,6 +8,7 @@ dropped.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -29,13 +30,14 @@ from agentic_vision.rows import Row
 from agentic_vision.same_settings import differences, policy_settings
 from agentic_vision.whole_file import Lines, write_whole
 
-from ..rewards.reward import Group, Reward
+from ..rewards.judge import JudgeReward
+from ..rewards.reward import Group, Reward, parts_of
 
-AT_ONCE = 64  # questions in flight
+AT_ONCE = 64  # answers in flight
 FAILING = 32  # questions without a verdict one after another, before the filter gives up
 
 
-class Verdict(StrEnum):
+class Difficulty(StrEnum):
     """What a question is good for."""
 
     NEEDS_CALL = "needs a call"
@@ -46,21 +48,22 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Measured:
-    """How many of `n` answers were right, at the glance and at full resolution."""
+    """How many of `n` answers were right, at the glance and at full resolution. `asked`: the digest of the row."""
 
     id: str
     n: int
     glance: int
     full: int
+    asked: str = ""
 
-    def verdict(self, sure: float = 0.75) -> Verdict:
+    def difficulty(self, sure: float = 0.75) -> Difficulty:
         """`sure`: the share of right answers from which a question counts as answered, and 1 less it as not."""
         glance, full = self.glance / self.n, self.full / self.n
         if glance >= sure:
-            return Verdict.DIRECT
+            return Difficulty.DIRECT
         if full >= sure and glance <= 1 - sure:
-            return Verdict.NEEDS_CALL
-        return Verdict.UNANSWERED if max(glance, full) <= 1 - sure else Verdict.CHANCE
+            return Difficulty.NEEDS_CALL
+        return Difficulty.UNANSWERED if max(glance, full) <= 1 - sure else Difficulty.CHANCE
 
 
 def measure(
@@ -80,7 +83,8 @@ def measure(
     `policy` should sample (a temperature of 1). `accuracy`: None compares exactly. `told`: what else decides over the
     answers, such as the names of models; a folder is not continued with another. A question of which an answer has no
     verdict is left out, and is for the next run to ask again. Raises `ConfigError` for a folder that was begun with
-    other settings, and `PolicyError` where the policy fails, or nothing is judged any more: what was measured is kept.
+    other settings, or with another row of the same id, and `PolicyError` where the policy fails, or nothing is judged
+    any more: what was measured is kept.
     """
     if n < 1:
         raise ConfigError(f"n is {n}: ask every question once or more")
@@ -92,45 +96,82 @@ def measure(
         only_writer(out.file, log)
         known = {one.id: one for one in _read(log)}
         _check(folder, settings, begun=bool(known))
+        for row in rows:
+            if row.id in known and known[row.id].asked != _digest(row):
+                raise ConfigError(
+                    f"{folder} holds the measurement of another question under the id {row.id!r}: give a fresh folder"
+                )
         todo = [row for row in rows if row.id not in known]
         agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
+        done, unjudged = len(rows) - len(todo), 0  # one after another
         if progress:
-            progress(len(rows) - len(todo), len(rows))
-        unjudged = 0  # one after another
-        for start in range(0, len(todo), max(1, AT_ONCE // (2 * n))):
-            chosen = todo[start : start + max(1, AT_ONCE // (2 * n))]
-            for one in asyncio.run(_measured(chosen, agents, n, seed, accuracy)):
-                unjudged = unjudged + 1 if isinstance(one, str) else 0
-                if isinstance(one, Measured):
-                    known[one.id] = one
-                    out.add(json.dumps(vars(one)).encode() + b"\n")
-                elif unjudged >= FAILING:
-                    raise PolicyError(
-                        f"the last {FAILING} questions have all had no verdict ({one}): what was measured is kept; run "
-                        "this again when the judge answers"
-                    )
+            progress(done, len(rows))
+
+        def came(one: Measured | str) -> None:
+            nonlocal done, unjudged
+            done, unjudged = done + 1, unjudged + 1 if isinstance(one, str) else 0
+            if isinstance(one, Measured):
+                known[one.id] = one
+                out.add(json.dumps(vars(one)).encode() + b"\n")
+            elif unjudged >= FAILING:
+                raise PolicyError(
+                    f"the last {FAILING} questions have all had no verdict ({one}): what was measured is kept; run "
+                    "this again when the judge answers"
+                )
             if progress:
-                progress(len(rows) - len(todo) + start + len(chosen), len(rows))
+                progress(done, len(rows))
+
+        asyncio.run(_measure(todo, agents, n, seed, accuracy, came))
     return [known[row.id] for row in rows if row.id in known]
 
 
-async def _measured(
-    rows: Sequence[Row], agents: Sequence[VisionAgent], n: int, seed: int, accuracy: Reward | None
-) -> list[Measured | str]:
-    """What came of each; or why its answers could not be judged."""
+def _digest(row: Row) -> str:
+    asked = json.dumps(row.model_dump(mode="json", exclude={"images"}), sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
-    async def one(row: Row) -> Measured | str:
-        asked = [agent.aask(list(row.images), row.prompt, seed=seed + k) for agent in agents for k in range(n)]
-        answers = [result.trajectory for result in await asyncio.gather(*asked)]
-        failed = next((t for t in answers if t.stop_reason.failed), None)
-        if failed is not None:
-            raise PolicyError(f"{row.id}: {failed.detail}; what was measured is kept: run this again to go on")
-        right = await _right(row, answers, accuracy)
-        if isinstance(right, str):
-            return right
-        return Measured(row.id, n, glance=sum(right[:n]), full=sum(right[n:]))
 
-    return list(await asyncio.gather(*map(one, rows)))
+async def _measure(
+    rows: Sequence[Row],
+    agents: Sequence[VisionAgent],
+    n: int,
+    seed: int,
+    accuracy: Reward | None,
+    came: Callable[[Measured | str], None],
+) -> None:
+    """Hands over what came of each row, or why its answers could not be judged, as soon as it is there."""
+    answers, left = asyncio.Semaphore(AT_ONCE), iter(rows)
+
+    async def ask(agent: VisionAgent, row: Row, seed: int) -> Trajectory:
+        async with answers:
+            return (await agent.aask(list(row.images), row.prompt, seed=seed)).trajectory
+
+    async def work() -> None:
+        for row in left:
+            asked = [ask(agent, row, seed + k) for agent in agents for k in range(n)]
+            came(await _measured(row, await asyncio.gather(*asked), accuracy))
+
+    workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(rows)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        judges = [part.judge for part in parts_of(accuracy) if isinstance(part, JudgeReward)] if accuracy else []
+        for opened in (*(agent.policy for agent in agents), *judges):
+            if hasattr(opened, "aclose"):
+                await opened.aclose()  # the connections of this loop, which ends here
+
+
+async def _measured(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> Measured | str:
+    failed = next((t for t in answers if t.stop_reason.failed), None)
+    if failed is not None:
+        raise PolicyError(f"{row.id}: {failed.detail}; what was measured is kept: run this again to go on")
+    right = await _right(row, answers, accuracy)
+    if isinstance(right, str):
+        return right
+    half = len(right) // 2
+    return Measured(row.id, half, sum(right[:half]), sum(right[half:]), _digest(row))
 
 
 async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | None) -> list[bool] | str:
@@ -146,11 +187,11 @@ async def _right(row: Row, answers: Sequence[Trajectory], accuracy: Reward | Non
 
 def chosen(
     rows: Sequence[Row], measured: Sequence[Measured], *, calls: float | None = 0.5, sure: float = 0.75, seed: int = 0
-) -> list[tuple[Row, Verdict]]:
+) -> list[tuple[Row, Difficulty]]:
     """The rows worth training on, a share of `calls` of them in need of a call (None: as many as there are)."""
-    verdicts = {one.id: one.verdict(sure) for one in measured}
-    needing = [row for row in rows if verdicts.get(row.id) is Verdict.NEEDS_CALL]
-    direct = [row for row in rows if verdicts.get(row.id) is Verdict.DIRECT]
+    difficulties = {one.id: one.difficulty(sure) for one in measured}
+    needing = [row for row in rows if difficulties.get(row.id) is Difficulty.NEEDS_CALL]
+    direct = [row for row in rows if difficulties.get(row.id) is Difficulty.DIRECT]
     if calls is not None:
         if not 0 <= calls <= 1:
             raise ConfigError(f"calls is {calls}: give a share from 0 to 1")
@@ -161,13 +202,13 @@ def chosen(
         needing = dice.sample(needing, min(len(needing), round(most * calls)))
         direct = dice.sample(direct, min(len(direct), round(most * (1 - calls))))
     kept = {row.id for row in (*needing, *direct)}
-    return [(row, verdicts[row.id]) for row in rows if row.id in kept]
+    return [(row, difficulties[row.id]) for row in rows if row.id in kept]
 
 
 def summary(measured: Sequence[Measured], sure: float = 0.75) -> dict[str, Any]:
-    """Counts by verdict."""
-    found = Counter(one.verdict(sure) for one in measured)
-    return {verdict.value: found[verdict] for verdict in Verdict}
+    """Counts by difficulty."""
+    found = Counter(one.difficulty(sure) for one in measured)
+    return {difficulty.value: found[difficulty] for difficulty in Difficulty}
 
 
 def confirmed(rows: Sequence[Row], measured: Sequence[Measured], sure: float = 0.75) -> dict[str, float] | None:
@@ -176,9 +217,9 @@ def confirmed(rows: Sequence[Row], measured: Sequence[Measured], sure: float = 0
     `precision`: of the questions found to need a call, the share that does; `recall`: of those that do, the share that
     was found. A question that full resolution does not answer either is not found.
     """
-    verdicts = {one.id: one.verdict(sure) for one in measured}
-    truths = {row.id: row.sufficient.tool is not None for row in rows if row.sufficient and row.id in verdicts}
-    found = {id for id in truths if verdicts[id] is Verdict.NEEDS_CALL}
+    difficulties = {one.id: one.difficulty(sure) for one in measured}
+    truths = {row.id: row.sufficient.tool is not None for row in rows if row.sufficient and row.id in difficulties}
+    found = {id for id in truths if difficulties[id] is Difficulty.NEEDS_CALL}
     needing = {id for id, needs in truths.items() if needs}
     if not found or not needing:
         return None
@@ -186,27 +227,27 @@ def confirmed(rows: Sequence[Row], measured: Sequence[Measured], sure: float = 0
 
 
 def plot(measured: Sequence[Measured], path: Path, sure: float = 0.75) -> Path:
-    """A PNG: how many questions of each verdict, and where they lie between glance and full resolution."""
+    """A PNG: how many questions of each difficulty, and where they lie between glance and full resolution."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError.missing_extra("eval", "The plot") from error
-    colours = dict(zip(Verdict, ("#e8590c", "#3273f6", "#8a93a3", "#d9dde3"), strict=True))
+    colours = dict(zip(Difficulty, ("#e8590c", "#3273f6", "#8a93a3", "#d9dde3"), strict=True))
     figure = Figure(figsize=(9.6, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     bars, map_ = figure.subplots(1, 2, width_ratios=(1, 1.15))
     counts = summary(measured, sure)
-    drawn = bars.barh(list(counts)[::-1], list(counts.values())[::-1], color=[colours[v] for v in Verdict][::-1])
+    drawn = bars.barh(list(counts)[::-1], list(counts.values())[::-1], color=[colours[v] for v in Difficulty][::-1])
     shares = [f" {count} ({count / max(1, len(measured)):.0%})" for count in list(counts.values())[::-1]]
     bars.bar_label(drawn, shares, fontsize=9)
     bars.set_xlim(0, 1.25 * max(1, *counts.values()))
     bars.set_title(f"{len(measured)} questions", loc="left", fontsize=10.5)
     bars.spines[["top", "right"]].set_visible(False)
-    places = Counter((one.glance / one.n, one.full / one.n, one.verdict(sure)) for one in measured)
-    for (glance, full, verdict), count in places.items():
+    places = Counter((one.glance / one.n, one.full / one.n, one.difficulty(sure)) for one in measured)
+    for (glance, full, difficulty), count in places.items():
         size = 14 + 900 * count / len(measured)
-        map_.scatter(glance, full, s=size, color=colours[verdict], alpha=0.85, linewidths=0)
+        map_.scatter(glance, full, s=size, color=colours[difficulty], alpha=0.85, linewidths=0)
     map_.set(xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), xlabel="right at the glance", ylabel="right at full resolution")
     map_.set_title("Share of right answers", loc="left", fontsize=10.5)
     map_.spines[["top", "right"]].set_visible(False)

@@ -26,7 +26,7 @@ SCENES = {"cards": cards.draw, "chart": chart.draw, "receipt": receipt.draw, "pl
 SIZES = ((160, 192), (192, 160), (192, 192), (224, 192), (192, 224), (160, 224), (224, 160), (208, 208))
 """Pixel sizes (width, height) of the pictures: 120 to 169 visual tokens in the embedded model's family."""
 CROP_MARGIN = 14.0
-"""Pixels that the sufficient crop leaves around the evidence."""
+"""Pixels that the sufficient crop leaves around the evidence, and so does the one that the small model learns."""
 
 
 def draw_scene(rng: random.Random, split: Split, name: str | None = None) -> Scene:

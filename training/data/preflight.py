@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentic_vision import VisionAgent
-from agentic_vision.errors import AgenticVisionError, ConfigError
+from agentic_vision.errors import AgenticVisionError, ConfigError, ImageError
 from agentic_vision.messages import StopReason
 from agentic_vision.policies.encoding import Encoder, encoder_for
 from agentic_vision.policies.weights import load_reader
@@ -21,14 +21,13 @@ from agentic_vision.protocol import write
 from agentic_vision.rows import Fault, Row
 from agentic_vision.visual_tokens import Family, family
 
-from ..imports import load
 from ..recipe import Recipe
 
 SHOWN = 5  # examples of each kind of trouble
 
 
 @dataclass
-class Report:
+class Preflight:
     """What was found. `troubles`: kind -> what was wrong with which row; `prompt_tokens` of the good rows."""
 
     rows: int = 0
@@ -82,7 +81,7 @@ class _Counting:
 
 def preflight(
     rows: Iterable[Row | Fault], recipe: Recipe, model: str, progress: Callable[[int], None] | None = None
-) -> Report:
+) -> Preflight:
     """Reads every row as the agent of `recipe` on `model` (a folder or a hub name) would."""
     reader = load_reader(model)
     settings = recipe.agent
@@ -91,13 +90,8 @@ def preflight(
         family(settings.family) if settings.family else reader.family,
         settings.style,
     )
-    agent = VisionAgent(
-        counting,
-        tools=[load(tool) if ":" in tool else tool for tool in settings.tools],
-        glance=settings.glance,
-        max_turns=settings.max_turns,
-    )
-    report, seen = Report(), set()
+    agent = settings.agent(counting)
+    report, seen = Preflight(), set()
     for row in rows:
         report.rows += 1
         if progress:
@@ -121,10 +115,12 @@ def preflight(
 def _trouble(row: Row, agent: VisionAgent, counting: _Counting, most: int) -> tuple[str, str] | None:
     try:
         result = agent.ask(list(row.images), row.prompt)
-    except AgenticVisionError as error:
+    except ImageError as error:
         return "broken image", f"{row.id}: {error}"
+    except AgenticVisionError as error:
+        return "cannot be asked", f"{row.id}: {error}"
     if result.stop_reason is not StopReason.ANSWERED:
-        return "broken image", f"{row.id}: {result.trajectory.detail}"
+        return result.stop_reason.replace("_", " "), f"{row.id}: {result.trajectory.detail}"
     if counting.tokens > most:
         return "prompt too long", f"{row.id}: {counting.tokens} tokens, prompt_length is {most}"
     return None

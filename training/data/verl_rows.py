@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,22 @@ def verl_row(row: Row, index: int) -> dict[str, Any]:
             "evidence": list(row.evidence) if row.evidence else None,
         },
     }
+
+
+def has_verl_rows(path: Path) -> bool:
+    """Whether `path` is a parquet file whose rows are verl's already, as `agentic-vision data verl` writes them."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    import pyarrow.parquet
+
+    with contextlib.suppress(pyarrow.ArrowInvalid):  # what is no parquet is for others to complain of
+        schema = pyarrow.parquet.read_schema(path)
+        if {"prompt", "reward_model", "extra_info"} <= set(schema.names):
+            facts = schema.field("extra_info").type
+            return bool(pyarrow.types.is_struct(facts)) and {"question", "images", "references"} <= {
+                one.name for one in facts
+            }
+    return False
 
 
 def write_verl_rows(rows: Sequence[Row], path: Path) -> Path:

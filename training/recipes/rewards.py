@@ -69,7 +69,11 @@ def exact(format_weight: float = 0.0) -> Reward:
 
 
 def thrift() -> Reward:
-    """What a right answer saved of the full-resolution tokens, 0 for a wrong one: a side channel for `hdpo`."""
+    """What a right answer saved, 0 for a wrong one: a side channel for `hdpo`, in which only what is above 0 counts.
+
+    Counted from 4 times the full-resolution tokens: in four turns no trajectory costs as much, so that a right answer
+    is always above 0. Where the count begins makes no difference beyond that, for the mean is taken off.
+    """
     return ExactMatch() * (4 - VisualCost())
 
 

@@ -129,8 +129,11 @@ class Part(Reward):
 
     name: str
 
+    def learn(self, groups: Sequence[Group]) -> None:
+        """Takes note of the groups of a training batch, once they are scored; most rewards learn nothing."""
+
     def memory(self) -> float | None:
-        """What it has learnt from the groups that it scored, for a run that is resumed; None for nothing."""
+        """What it has learnt, for a run that is resumed; None for nothing."""
         return None
 
     def remember(self, memory: float) -> None:
@@ -150,8 +153,10 @@ class Scoring:
 
     @property
     def parts(self) -> dict[str, Values]:
-        """The values of every part that has been asked, by name."""
-        return {name: self._asked[part].result() for part, name in self._names.items() if part in self._asked}
+        """The values of every part that has been asked, by name; none of one that was not waited for."""
+        asked = {name: self._asked[part] for part, name in self._names.items() if part in self._asked}
+        none: Values = (None,) * len(self.group)
+        return {name: none if task.cancelled() else task.result() for name, task in asked.items()}
 
     async def of(self, reward: Reward) -> Values:
         """The values of `reward` for the group."""
@@ -172,10 +177,13 @@ class Scoring:
         self.failures.setdefault(self._name(part), why)
 
     async def end(self) -> None:
-        """Ends what is still being asked, where scoring itself was cancelled."""
+        """Ends what is still being asked: scoring itself was cancelled, or who asked has given up."""
         for task in self._asked.values():
             task.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
+        for reward, task in self._asked.items():
+            if task.cancelled() and isinstance(reward, Part):
+                self.note(reward, "what needs it has given up waiting")
 
     async def _ask(self, reward: Reward) -> Values:
         n = len(self.group)

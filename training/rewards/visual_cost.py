@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.messages import Trajectory
 
 from .reward import Part, Scoring
 
@@ -25,6 +26,11 @@ class VisualCost(Part):
         self.free = free
 
     async def values(self, scoring: Scoring) -> Sequence[float | None]:
-        usages = [trajectory.usage for trajectory in scoring.group.trajectories]
-        ratios = [u.visual_tokens / u.full_resolution_tokens if u.full_resolution_tokens else None for u in usages]
+        ratios = map(token_ratio, scoring.group.trajectories)
         return [None if ratio is None else max(ratio - self.free, 0.0) for ratio in ratios]
+
+
+def token_ratio(trajectory: Trajectory) -> float | None:
+    """Visual tokens seen over those of full resolution; None where there is no image."""
+    usage = trajectory.usage
+    return usage.visual_tokens / usage.full_resolution_tokens if usage.full_resolution_tokens else None

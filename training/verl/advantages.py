@@ -55,12 +55,12 @@ def dtpo(
     token of the last turn the outcome's alone. Both are normalised in the group, the tool reward among those of its
     trajectories that called.
     """
-    outcome, tool = channels(token_level_rewards, response_mask)[:2]
+    outcome, side = channels(token_level_rewards, response_mask)[:2]
     weights = _weights(config, side=0.3)
     calling = tool_tokens(response_mask)
     by_outcome = weights[0] * normalised(outcome, index)
-    by_tool = weights[1] * normalised(tool, index, among=calling.any(dim=1))
-    advantages = by_outcome[:, None] * response_mask + by_tool[:, None] * calling
+    by_side = weights[1] * normalised(side, index, among=calling.any(dim=1))
+    advantages = by_outcome[:, None] * response_mask + by_side[:, None] * calling
     return advantages, advantages
 
 
@@ -73,9 +73,9 @@ def hdpo(
     The outcome is normalised among all trajectories of the group, efficiency among the correct ones alone (those above
     0): being quick is worth something to who is right. Weights there: 1 and 0.15.
     """
-    outcome, efficiency = channels(token_level_rewards, response_mask)[:2]
+    outcome, side = channels(token_level_rewards, response_mask)[:2]
     weights = _weights(config, side=0.15)
-    total = weights[0] * normalised(outcome, index) + weights[1] * normalised(efficiency, index, among=efficiency > 0)
+    total = weights[0] * normalised(outcome, index) + weights[1] * normalised(side, index, among=side > 0)
     advantages = total[:, None] * response_mask
     return advantages, advantages
 
@@ -111,25 +111,25 @@ def fork(
     Here the token at which a trajectory parted from those of its group that acted otherwise gets the side channel's
     advantage, weighted (10 where nothing else is said), and all tokens get the outcome's.
     """
-    outcome, worth, at = channels(token_level_rewards, response_mask)
+    outcome, side, at = channels(token_level_rewards, response_mask)
     weights = _weights(config, side=10.0)
     by_outcome = weights[0] * normalised(outcome, index)
-    by_worth = weights[1] * normalised(worth, index)
-    advantages = by_outcome[:, None] * response_mask + by_worth[:, None] * at
+    by_side = weights[1] * normalised(side, index)
+    advantages = by_outcome[:, None] * response_mask + by_side[:, None] * at
     return advantages, advantages
 
 
 def normalised(values: torch.Tensor, index: np.ndarray, among: torch.Tensor | None = None) -> torch.Tensor:
     """(value - mean) / (std + epsilon) of the group, as verl's GRPO does; 0 for who is not `among` them.
 
-    A group of one has no other to be compared with: 0.
+    A group of one has no other to be compared with, and one of equals no difference but that of rounding: 0.
     """
     out = torch.zeros_like(values)
     counted = torch.ones(len(values), dtype=torch.bool) if among is None else among
     for group in set(index):
         members = torch.from_numpy(index == group) & counted
-        if int(members.sum()) > 1:
-            chosen = values[members]
+        chosen = values[members]
+        if len(chosen) > 1 and bool(chosen.max() > chosen.min()):
             out[members] = (chosen - chosen.mean()) / (chosen.std() + EPSILON)
     return out
 

@@ -1,7 +1,7 @@
 """verl's agent loop: the LangGraph graph of inference, asked with verl's rollout server as its policy.
 
-Named in the YAML file of `actor_rollout_ref.rollout.agent.agent_loop_config_path`, with the `Settings` of the agent.
-What the agent did goes with the tokens, as `extra_fields["trajectory"]`: the very record that a reward scores.
+Named in the YAML file of `actor_rollout_ref.rollout.agent.agent_loop_config_path`, with its `LoopSettings`. What the
+agent did goes with the tokens, as `extra_fields["trajectory"]`: the very record that a reward scores.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from agentic_vision import VisionAgent
 from agentic_vision.errors import ConfigError
 from agentic_vision.policies.encoding import encoder_for
 from agentic_vision.qwen_tokens import QwenVL
-from agentic_vision.toolbox import Toolbox
 from agentic_vision.visual_tokens import Family, family
 
-from ..imports import load
 from ..recipe import AgentSettings
 from .alignment import disagreement
 from .rollout import RolloutPolicy
@@ -31,14 +29,10 @@ _taken = itertools.count()
 _agents: dict[Any, tuple[VisionAgent, RolloutPolicy]] = {}  # of this process, by their settings and how they sample
 
 
-class Settings(AgentSettings):
+class LoopSettings(AgentSettings):
     """What a recipe says of its agent, with the seed of its trajectories."""
 
     seed: int = 0
-
-    def toolbox(self) -> Toolbox:
-        """The tools. Raises `ConfigError` for one that is not to be found."""
-        return Toolbox.of([load(tool) if ":" in tool else tool for tool in self.tools])
 
     def families(self, name_or_path: str, image_processor: Any, model_type: str) -> Family:
         """The visual-token arithmetic of the checkpoint."""
@@ -58,7 +52,7 @@ class VisionAgentLoop(AgentLoopBase):
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ConfigError("verl found no processor for this model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
-        self.settings = Settings.model_validate(dict(settings))
+        self.settings = LoopSettings.model_validate(dict(settings))
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Ask the question of `row` (a row of the data set, with verl's own columns).
@@ -117,14 +111,7 @@ def _made(loop: VisionAgentLoop, sampling: dict[str, Any]) -> tuple[VisionAgent,
         response_length=loop.rollout_config.response_length,
         max_new_tokens=settings.max_new_tokens,
     )
-    agent = VisionAgent(
-        policy,
-        tools=settings.toolbox(),
-        glance=settings.glance,
-        max_turns=settings.max_turns,
-        max_visual_tokens=settings.max_visual_tokens,
-    )
-    return agent, policy
+    return settings.agent(policy), policy
 
 
 def _seed(*parts: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from agentic_vision.policies.encoding import Encoder
 from agentic_vision.visual_tokens import Family
 
-from .rollout import Record
+from .rollout import TokenTrajectory
 
 IMAGE = "\ufffc"  # Unicode's own mark for an object among text
 AROUND = 24  # characters shown on either side of a place
@@ -35,7 +35,7 @@ class Disagreement:
 
 
 def disagreement(
-    record: Record, encoder: Encoder, family: Family, processor: Any, turns: Sequence[str]
+    record: TokenTrajectory, encoder: Encoder, family: Family, processor: Any, turns: Sequence[str]
 ) -> Disagreement | None:
     """The first disagreement in `record`; None where all is well.
 
@@ -51,10 +51,10 @@ def disagreement(
     return next(itertools.chain.from_iterable(checks), None)
 
 
-def _text(record: Record, encoder: Encoder) -> Iterator[Disagreement]:
+def _text(record: TokenTrajectory, encoder: Encoder) -> Iterator[Disagreement]:
     """What the ids say is what the chat template renders of the whole conversation."""
     said = [IMAGE if piece.kind == "image" else piece.text for piece in record.pieces]
-    wanted = "".join(said) + encoder.decode(encoder.turn_end)
+    wanted = "".join(said) + encoder.decode(encoder.turn_end_ids)
     found = "".join(
         IMAGE if image else encoder.decode(list(ids))
         for image, ids in itertools.groupby(record.ids, lambda token: token == encoder.image_id)
@@ -65,7 +65,7 @@ def _text(record: Record, encoder: Encoder) -> Iterator[Disagreement]:
         yield Disagreement("text", at, repr(wanted[near]), repr(found[near]))
 
 
-def _image_tokens(record: Record, encoder: Encoder, family: Family) -> Iterator[Disagreement]:
+def _image_tokens(record: TokenTrajectory, encoder: Encoder, family: Family) -> Iterator[Disagreement]:
     """Every image has as many tokens as its size costs, in order."""
     runs = [len(list(run)) for image, run in itertools.groupby(record.ids, lambda t: t == encoder.image_id) if image]
     costs = [family.tokens(image.size) for image in record.images]
@@ -74,7 +74,7 @@ def _image_tokens(record: Record, encoder: Encoder, family: Family) -> Iterator[
             yield Disagreement("image tokens", number, str(cost), str(run))
 
 
-def _features(record: Record, encoder: Encoder, processor: Any) -> Iterator[Disagreement]:
+def _features(record: TokenTrajectory, encoder: Encoder, processor: Any) -> Iterator[Disagreement]:
     """The pixels that training makes of an image are as many as its tokens stand for."""
     drawn = processor.image_processor(images=record.images, return_tensors="pt")["image_grid_thw"]
     features = (drawn.prod(-1) // processor.image_processor.merge_size**2).tolist()
@@ -84,7 +84,7 @@ def _features(record: Record, encoder: Encoder, processor: Any) -> Iterator[Disa
             yield Disagreement("features", number, str(run), str(feature))
 
 
-def _positions(record: Record, encoder: Encoder, processor: Any) -> Iterator[Disagreement]:
+def _positions(record: TokenTrajectory, encoder: Encoder, processor: Any) -> Iterator[Disagreement]:
     """Text moves on by one position a token, an image by its longer side, as the model's own rule has it."""
     import torch
 
@@ -111,7 +111,7 @@ def _positions(record: Record, encoder: Encoder, processor: Any) -> Iterator[Dis
         first += length
 
 
-def _mask(record: Record, encoder: Encoder, turns: Sequence[str]) -> Iterator[Disagreement]:
+def _mask(record: TokenTrajectory, encoder: Encoder, turns: Sequence[str]) -> Iterator[Disagreement]:
     """The mask marks the model's turns, each with the token that ended it, and nothing else."""
     response = record.response
     if not len(response) == len(record.mask) == len(record.log_probs):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agentic_vision.errors import ConfigError
+from agentic_vision.report.samples import SAMPLES
 
 from ..recipe import Recipe
 
@@ -30,6 +31,7 @@ def common(recipe: Recipe, run: Path, model: Path | str) -> dict[str, Any]:
         "drop_alike": recipe.drop_alike,
         "by_length": recipe.device == "cpu",
         "memory": str(run / "rewards.jsonl"),
+        "samples": str(run / SAMPLES),
     }
     return {
         "data": {
@@ -175,15 +177,20 @@ def compose(recipe: Recipe, run: Path, model: Path | str) -> Any:
     from hydra import initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    layers = [common(recipe, run, model), cpu(recipe) if recipe.device == "cpu" else cuda(recipe), recipe.verl]
-    overrides = [override for layer in layers for override in _overrides(layer)]
+    for place in (run, model):
+        if "${" in str(place):
+            raise ConfigError(f"{place}: in verl's configuration ${{ begins a reference: give a path without it")
+    ours = [common(recipe, run, model), cpu(recipe) if recipe.device == "cpu" else cuda(recipe)]
+    overrides = [override for layer in ours for override in _overrides(layer)]
+    overrides += _overrides(recipe.verl, null=True)
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):
             config = hydra_compose("ppo_trainer", overrides=overrides)
-    except HydraException as error:
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"verl does not take this recipe: {' '.join(str(error).split())[:400]}") from error
-    OmegaConf.resolve(config)
     return config
 
 
@@ -207,13 +214,13 @@ def check(config: Any) -> None:
 _OPEN = ("mixed_precision", "sampler_kwargs", "override_config", "ray_init", "gdpo_reward_weights", "SimpleStorage")
 
 
-def _overrides(layer: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Hydra's command-line form of nested settings."""
+def _overrides(layer: Mapping[str, Any], path: tuple[str, ...] = (), *, null: bool = False) -> Iterator[str]:
+    """Hydra's command-line form of nested settings. `null`: whether None is a setting, or leaves verl's own."""
     for key, value in layer.items():
         here = (*path, key)
         if isinstance(value, Mapping) and value and key not in _OPEN:
-            yield from _overrides(value, here)
-        elif value is not None:
+            yield from _overrides(value, here, null=null)
+        elif value is not None or null:
             added = "++" if any(name in _OPEN for name in here) else ""
             yield f"{added}{'.'.join(here)}={_literal(value)}"
 
@@ -227,5 +234,12 @@ def _literal(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int | float):
         return repr(value)
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return f'"{_BEFORE_QUOTE.sub(_escaped, str(value))}"'
+
+
+_BEFORE_QUOTE = re.compile(r'(\\*)("|\Z)')
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Hydra reads a backslash as itself, but for those before a quote."""
+    return found[1] * 2 + ('\\"' if found[2] else "")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agentic_vision.messages import Trajectory
-
 from ..rewards.call_ratio import called
 from ..rewards.reward import Group, Scores
-
-PREFIX = "agentic/"
+from ..rewards.visual_cost import token_ratio
+from ..run_folder import PREFIX
 
 
 def figures(groups: Sequence[Group], scores: Sequence[Scores]) -> dict[str, float]:
@@ -23,7 +21,7 @@ def figures(groups: Sequence[Group], scores: Sequence[Scores]) -> dict[str, floa
     told: dict[str, Iterable[float | None]] = {
         "reward": [total for one in scores for total in one.totals],
         "call_ratio": [float(called(one)) for one in trajectories],
-        "visual_tokens_ratio": [_ratio(one) for one in trajectories],
+        "visual_tokens_ratio": [token_ratio(one) for one in trajectories],
         "turns": [float(len(one.turns)) for one in trajectories],
         "malformed": [float(any(turn.problem for turn in one.turns)) for one in trajectories],
         "no_verdict": [float(total is None) for one in scores for total in one.totals],
@@ -32,7 +30,7 @@ def figures(groups: Sequence[Group], scores: Sequence[Scores]) -> dict[str, floa
     for name in ("fine", "coarse"):
         chosen = [one for one, kind in zip(trajectories, kinds, strict=True) if kind == name]
         told[f"call_ratio_{name}"] = [float(called(one)) for one in chosen]
-        told[f"visual_tokens_ratio_{name}"] = [_ratio(one) for one in chosen]
+        told[f"visual_tokens_ratio_{name}"] = [token_ratio(one) for one in chosen]
     for number, part in enumerate(dict.fromkeys(name for one in scores for name in one.parts)):
         values = [value for one in scores for value in one.parts.get(part, ())]
         told[f"part_{part}"] = values
@@ -47,11 +45,6 @@ def figures(groups: Sequence[Group], scores: Sequence[Scores]) -> dict[str, floa
                 ]
     means = {name: _mean(values) for name, values in told.items()}
     return {PREFIX + name: mean for name, mean in means.items() if mean is not None}
-
-
-def _ratio(trajectory: Trajectory) -> float | None:
-    usage = trajectory.usage
-    return usage.visual_tokens / usage.full_resolution_tokens if usage.full_resolution_tokens else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

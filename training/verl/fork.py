@@ -19,9 +19,9 @@ def forks(responses: Sequence[Sequence[int]], called: Sequence[bool]) -> list[in
 
 
 def with_entropy(
-    worth: Sequence[float | None], log_probs: Sequence[float], formed: Sequence[bool], weight: float
+    side: Sequence[float | None], log_probs: Sequence[float], well_formed: Sequence[bool], weight: float
 ) -> list[float | None]:
-    """What each trajectory's way of acting was worth, and `weight` times the surprise (nats) of the token that decided.
+    """The side channel of each trajectory, and `weight` times the surprise (nats) of the token that decided.
 
     Maximum-entropy RL (arXiv 1801.01290) of the decision alone: where acting one way is worth d more than the other,
     the odds settle at exp(d / weight), so that neither way dies out while a policy cannot tell questions apart yet.
@@ -29,7 +29,7 @@ def with_entropy(
     """
     return [
         value - weight * log_prob if value is not None and well else value
-        for value, log_prob, well in zip(worth, log_probs, formed, strict=True)
+        for value, log_prob, well in zip(side, log_probs, well_formed, strict=True)
     ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+
+from agentic_vision.whole_file import Lines, write_whole
 
 from ..rewards.reward import Part
 
@@ -17,17 +20,22 @@ class Memory:
         self._parts = [part for part in dict.fromkeys(parts) if part.memory() is not None]
 
     def restore(self, before: int) -> None:
-        """Takes up what was known when step `before` began; the beginning where nothing is noted."""
+        """Takes up what was known when step `before` began; the beginning where nothing is noted.
+
+        What was noted of later steps goes, for they are done again; so does a line that a kill cut short.
+        """
         if not self._parts or not self._path.exists():
             return
-        lines = self._path.read_bytes().split(b"\n")[:-1]  # a kill may have cut the last one short
-        noted = [line for line in map(json.loads, lines) if line["step"] < before]
-        if noted:
-            for part, memory in zip(self._parts, noted[-1]["memories"], strict=True):
+        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        kept = [line for line in lines if json.loads(line)["step"] < before]
+        write_whole(self._path, b"".join(kept))
+        if kept:
+            for part, memory in zip(self._parts, json.loads(kept[-1])["memories"], strict=True):
                 part.remember(memory)
 
     def note(self, step: int) -> None:
         """Writes down what is known after `step`."""
         if self._parts:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"step": step, "memories": [part.memory() for part in self._parts]}) + "\n")
+            line = json.dumps({"step": step, "memories": [part.memory() for part in self._parts]})
+            with closing(Lines(self._path)) as out:
+                out.add(line.encode() + b"\n")

@@ -14,10 +14,25 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from agentic_vision.errors import ContextFullError, PolicyError
-from agentic_vision.policies.encoding import Encoder, Piece
+from agentic_vision.errors import ConfigError, ContextFullError, PolicyError
+from agentic_vision.policies.encoding import Encoder, Piece, encoder_for
+from agentic_vision.policies.weights import load_reader
 from agentic_vision.policy import Conversation, PromptStyle, Reply
 from agentic_vision.visual_tokens import Family
+
+
+def check_side(model: str) -> None:
+    """Raises `ConfigError` where trajectories of `model` have no token for the outcome beside the side channel's.
+
+    `model`: a folder or a hub name. The outcome is put on what the template writes behind the model's last token.
+    """
+    reader = load_reader(model)
+    encoder = encoder_for(reader.tokenizer, reader.image_processor, reader.config)
+    if len(encoder.turn_end_ids) < 2:
+        raise ConfigError(
+            f"the chat template of {model} writes nothing behind a reply that has ended, where `side` needs a token: "
+            "let it end turns with a line break, or leave `side` out"
+        )
 
 
 class Server(Protocol):
@@ -36,7 +51,7 @@ class Server(Protocol):
 
 
 @dataclass
-class Record:
+class TokenTrajectory:
     """One trajectory in tokens. `ids[:prompt]` is the prompt; of the rest `mask` says what the model wrote (1)."""
 
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -77,10 +92,10 @@ class RolloutPolicy:
     prompt_length: int
     response_length: int
     max_new_tokens: int
-    _records: dict[str, Record] = field(default_factory=dict)
+    _records: dict[str, TokenTrajectory] = field(default_factory=dict)
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:
-        record = self._records.setdefault(conversation.id, Record())
+        record = self._records.setdefault(conversation.id, TokenTrajectory())
         pieces = self.encoder.pieces(conversation)
         known = len(record.pieces)
         if pieces[:known] != record.pieces:
@@ -125,18 +140,18 @@ class RolloutPolicy:
     def forget(self, conversation_id: str) -> None:
         """Nothing: the record is for who takes it."""
 
-    def take(self, conversation_id: str) -> Record:
+    def take(self, conversation_id: str) -> TokenTrajectory:
         """The record of a conversation; from now on it is the caller's.
 
         Its response ends with what the template puts behind a turn, masked: rewards have a token of their own there.
         """
-        record = self._records.pop(conversation_id, Record())
+        record = self._records.pop(conversation_id, TokenTrajectory())
         if record.mask:
-            end = list(self.encoder.turn_end)
+            end = list(self.encoder.turn_end_ids)
             record.add(end[1:] if end and record.ids[-1] == end[0] else end)
         return record
 
-    def _room(self, record: Record, shown: list[int]) -> int:
+    def _room(self, record: TokenTrajectory, shown: list[int]) -> int:
         """Tokens that the next reply may have. Raises `ContextFullError` where there are none."""
         if not record.prompt:
             if len(shown) > self.prompt_length:
@@ -144,8 +159,8 @@ class RolloutPolicy:
                     f"the prompt has {len(shown)} tokens, images counted, and data.max_prompt_length is "
                     f"{self.prompt_length}: raise it, or glance at less"
                 )
-            return min(self.max_new_tokens, self.response_length - len(self.encoder.turn_end))
-        room = self.response_length - len(self.encoder.turn_end) - len(record.mask) - len(shown)
+            return min(self.max_new_tokens, self.response_length - len(self.encoder.turn_end_ids))
+        room = self.response_length - len(self.encoder.turn_end_ids) - len(record.mask) - len(shown)
         if room < 1:
             raise ContextFullError(
                 f"what was shown does not fit into data.max_response_length={self.response_length}: the turn is dropped"

@@ -25,12 +25,13 @@ from agentic_vision.messages import Trajectory
 
 from ..imports import made
 from ..rewards.call_ratio import called
-from ..rewards.format import well_formed
-from ..rewards.reward import Group, Reward, Scores, as_reward, parts_of
-from . import advantages as advantages
+from ..rewards.reward import Group, Reward, as_reward, parts_of
+from ..run_folder import PREFIX
 from .figures import figures
-from .fork import forks, with_entropy
+from .fork import forks
 from .memory import Memory
+from .samples import Samples
+from .scored import Rows, ScoredGroup, group_of, trainable
 
 POLL_SECONDS = 0.05
 
@@ -40,7 +41,7 @@ class GroupRewardSampler(ReplayBuffer):
 
     `sampler_kwargs`: `reward` and, for estimators of two channels, `side`: each `{"target": spec, **arguments}`;
     `decision_entropy`: the weight of `with_entropy` in the side channel.
-    `drop_alike`: leave out groups whose totals are all alike, for they teach nothing. `by_length`: shortest first, so
+    `drop_alike`: leave out groups whose totals, and whose side channel, are all alike. `by_length`: shortest first, so
     that a micro-batch that is padded is padded by little.
     """
 
@@ -54,8 +55,10 @@ class GroupRewardSampler(ReplayBuffer):
         self._decision_entropy = float(sampler_kwargs.get("decision_entropy", 0.0))
         self._drop_alike = bool(sampler_kwargs.get("drop_alike", False))
         self._by_length = bool(sampler_kwargs.get("by_length", False))
-        parts = [part for reward in (self._reward, self._side) if reward for part in parts_of(reward)]
-        self._memory = Memory(Path(sampler_kwargs["memory"]), parts) if "memory" in sampler_kwargs else None
+        rewards = [reward for reward in (self._reward, self._side) if reward]
+        self._parts = list(dict.fromkeys(part for reward in rewards for part in parts_of(reward)))
+        self._memory = Memory(Path(sampler_kwargs["memory"]), self._parts) if "memory" in sampler_kwargs else None
+        self._samples = Samples(Path(sampler_kwargs["samples"])) if "samples" in sampler_kwargs else None
         self._begun = False
         self._loop = _background_loop()
 
@@ -66,12 +69,12 @@ class GroupRewardSampler(ReplayBuffer):
         if self._memory and training and not self._begun:
             self._memory.restore(global_steps)
             self._begun = True
-        under_way: dict[str, Future[_Scored]] = {}
+        under_way: dict[str, Future[ScoredGroup]] = {}
         while True:
             self._sync_metadata_from_transfer_queue()
             ended = self.finished_keys[partition_id] | self.failure_keys[partition_id]
             for uid in sorted(ended - under_way.keys()):
-                keys = [key for key in self.partitions[partition_id] if key.split("_")[0] == uid]
+                keys = [key for key in self.partitions[partition_id] if group_of(key) == uid]
                 if keys:
                     under_way[uid] = self._submit(self._scored(keys, partition_id))
             if len(ended) >= batch_size:
@@ -79,108 +82,72 @@ class GroupRewardSampler(ReplayBuffer):
             time.sleep(self.poll_interval)
         batch, metrics = super().sample(global_steps, partition_id, batch_size)
         rolled_out = time.perf_counter()
-        chosen = {key.split("_")[0] for key in batch.keys}
+        chosen = {group_of(key) for key in batch.keys}
         scored = [future.result() for uid, future in under_way.items() if uid in chosen]
-        kept = self._write(scored, partition_id, validating=partition_id == "val")
-        metrics |= figures([one.group for one in scored], [one.scores for one in scored])
-        metrics["agentic/failed_groups"] = len(chosen & self.failure_keys[partition_id]) / batch_size
-        metrics["agentic/seconds_rollout"] = rolled_out - begun
-        metrics["agentic/seconds_reward"] = time.perf_counter() - rolled_out
-        if self._memory and training:
-            self._memory.note(global_steps)
-        batch = _only(batch, kept, partition_id)
+        rows = self._rows(scored, training=training)
+        staying: Sequence[str] = batch.keys
+        if training:
+            staying = trainable(batch.keys, [tag["seq_len"] for tag in batch.tags], rows)
+        if written := [key for key in staying if key in rows]:
+            fields = list_of_dict_to_tensordict([rows[key] for key in written])
+            tq.kv_batch_put(keys=written, partition_id=partition_id, fields=fields)
+        groups = [one.group for one in scored]
+        metrics |= figures(groups, [one.scores for one in scored])
+        metrics[f"{PREFIX}failed_groups"] = len(chosen & self.failure_keys[partition_id]) / batch_size
+        metrics[f"{PREFIX}seconds_rollout"] = rolled_out - begun
+        metrics[f"{PREFIX}seconds_reward"] = time.perf_counter() - rolled_out
+        if training:
+            for part in self._parts:
+                part.learn(groups)
+            if self._memory:
+                self._memory.note(global_steps)
+            if self._samples:
+                self._samples.note(global_steps, scored)
+        batch = _only(batch, staying)
         if self._by_length:
             batch.reorder(sorted(range(len(batch.keys)), key=lambda n: batch.tags[n]["seq_len"]))
         return batch, metrics
 
-    def _submit(self, work: Coroutine[Any, Any, _Scored]) -> Future[_Scored]:
+    def _submit(self, work: Coroutine[Any, Any, ScoredGroup]) -> Future[ScoredGroup]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def _scored(self, keys: list[str], partition_id: str) -> _Scored:
-        fields = ["extra_fields", "extra_info", "reward_model", "response_mask", "responses", "rollout_log_probs"]
+    async def _scored(self, keys: list[str], partition_id: str) -> ScoredGroup:
+        fields = ["extra_fields", "extra_info", "response_mask", "responses", "rollout_log_probs"]
         data = await asyncio.to_thread(tq.kv_batch_get, keys=keys, partition_id=partition_id, select_fields=fields)
-        extra, info, truth = (_listed(data[name]) for name in fields[:3])
-        lengths = [len(mask) for mask in data["response_mask"].unbind()]
+        extra, info = (_listed(data[name]) for name in fields[:2])
         trajectories = [Trajectory.model_validate(one["trajectory"]) for one in extra]
-        # Data that verl's own scripts wrote know one right answer.
-        group = Group(trajectories, info[0].get("references", truth[0]["ground_truth"]), info[0])
+        group = Group(trajectories, info[0]["references"], info[0])
         scores = await self._reward.score(group)
-        worth = (await self._side.score(group)).totals if self._side else (None,) * len(keys)
+        side = (await self._side.score(group)).totals if self._side else None
         responses = [ids.tolist() for ids in data["responses"].unbind()]
         decided = forks(responses, [called(one) for one in trajectories])
         log_probs = [float(own[at]) for own, at in zip(data["rollout_log_probs"].unbind(), decided, strict=True)]
-        formed = [well_formed(one) for one in trajectories]
-        side = with_entropy(worth, log_probs, formed, self._decision_entropy)
-        return _Scored(keys, extra, lengths, group, scores, side, decided)
+        lengths = [len(mask) for mask in data["response_mask"].unbind()]
+        return ScoredGroup(keys, extra, lengths, group, scores, side, decided, log_probs)
 
-    def _write(self, scored: Sequence[_Scored], partition_id: str, *, validating: bool) -> set[str]:
-        """Puts the rewards where verl looks for them; the keys of the trajectories that count."""
-        kept: set[str] = set()
-        rows: dict[str, dict[str, Any]] = {}
+    def _rows(self, scored: Sequence[ScoredGroup], *, training: bool) -> Rows:
+        """What is written of the trajectories that count."""
+        rows: Rows = {}
         for one in scored:
-            earned = [pair for pair in zip(one.scores.totals, one.side, strict=True) if pair[0] is not None]
-            # verl takes the score of one that is alone in its group for its advantage.
-            idle = len(earned) < 2 or (self._drop_alike and len(set(earned)) < 2)
-            for n, key in enumerate(one.keys):
-                total, side = one.scores.totals[n], one.side[n]
-                if validating:
-                    info = {"reward": total or 0.0, **one.facts(n)}
-                    rows[key] = {"rm_scores": advantages.place(total or 0.0, None, one.lengths[n])}
-                    rows[key]["extra_fields"] = {**one.extra[n], "reward_extra_info": info}
-                    kept.add(key)
-                elif total is not None and not idle and (self._side is None or side is not None):
-                    rows[key] = {"rm_scores": advantages.place(total, side, one.lengths[n], one.decided[n])}
-                    kept.add(key)
-        if rows:
-            fields = list_of_dict_to_tensordict(list(rows.values()))
-            tq.kv_batch_put(keys=list(rows), partition_id=partition_id, fields=fields)
-        return kept
+            rows |= (
+                one.training(entropy=self._decision_entropy, drop_alike=self._drop_alike)
+                if training
+                else one.validation()
+            )
+        return rows
 
 
-class _Scored:
-    """One group with its scores, and what must be known to write them back."""
-
-    def __init__(
-        self,
-        keys: list[str],
-        extra: list[dict[str, Any]],
-        lengths: list[int],
-        group: Group,
-        scores: Scores,
-        side: Sequence[float | None],
-        decided: Sequence[int],
-    ) -> None:
-        self.keys, self.extra, self.lengths = keys, extra, lengths
-        self.group, self.scores, self.side, self.decided = group, scores, side, decided
-
-    def facts(self, n: int) -> dict[str, float]:
-        """What validation averages of one trajectory."""
-        found = figures(
-            [Group([self.group.trajectories[n]], self.group.reference, self.group.row)], [_nth(self.scores, n)]
-        )
-        return {name.removeprefix("agentic/"): value for name, value in found.items()}
-
-
-def _nth(scores: Scores, n: int) -> Scores:
-    return Scores((scores.totals[n],), {name: (values[n],) for name, values in scores.parts.items()})
-
-
-def _only(batch: KVBatchMeta, kept: set[str], partition_id: str) -> KVBatchMeta:
-    """`batch` without the trajectories that do not count; at least one stays, for verl cannot train on none.
-
-    verl 0.9.1 breaks on a batch whose rows are all of one length (its issue 7899): one of them then goes as well, and
-    verl fills its place with a row of padding.
-    """
-    staying = [n for n, key in enumerate(batch.keys) if key in kept]
-    staying = staying or [0]  # its reward is the 0 that it came with: alone in its group it has no advantage
-    if partition_id != "val" and len(staying) > 1 and len({batch.tags[n]["seq_len"] for n in staying}) == 1:
-        staying.pop()
-    going = [key for n, key in enumerate(batch.keys) if n not in set(staying)]
+def _only(batch: KVBatchMeta, staying: Sequence[str]) -> KVBatchMeta:
+    """`batch` without the trajectories that do not count; at least one stays, for verl cannot train on none."""
+    # Its reward is the 0 that it came with: alone in its group it has no advantage.
+    chosen = set(staying or batch.keys[:1])
+    going = [key for key in batch.keys if key not in chosen]
     if not going:
         return batch
-    tq.kv_clear(keys=going, partition_id=partition_id)
+    tq.kv_clear(keys=going, partition_id=batch.partition_id)
+    places = [n for n, key in enumerate(batch.keys) if key in chosen]
     return KVBatchMeta(
-        partition_id=partition_id, keys=[batch.keys[n] for n in staying], tags=[batch.tags[n] for n in staying]
+        partition_id=batch.partition_id, keys=[batch.keys[n] for n in places], tags=[batch.tags[n] for n in places]
     )
 
 

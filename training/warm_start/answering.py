@@ -40,21 +40,25 @@ class Answering:
     def __call__(self, lessons: list[Lesson]) -> tuple[torch.Tensor, dict[str, float]]:
         total, weight = torch.zeros(()), 0.0
         beside = torch.zeros(())
-        hits: dict[str, list[bool]] = {}
-        figures: dict[str, float] = {}
+        hits: dict[str, list[float]] = {}
+        told: dict[str, list[float]] = {}
         for lesson in lessons:
             with Gaze(self.model.model.language_model) as gaze:
                 logits, targets, weights, branches, seen = self._forward(lesson)
             total = total + (self._losses(logits, targets) * weights).sum()
             weight += float(weights.sum())
-            loss, figures = self.heads(seen, lesson.sight)
-            beside = beside + self.cells * loss / len(lessons)
+            figures: dict[str, float] = {}
+            if self.cells:
+                loss, figures = self.heads(seen, lesson.sight)
+                beside = beside + self.cells * loss / len(lessons)
             if self.gaze:
                 astray, figures["gaze"] = gaze.astray(lesson)
                 beside = beside + self.gaze * astray / len(lessons)
+            for name, value in figures.items():
+                if value == value:  # a lesson without such a thing has no figure
+                    told.setdefault(name, []).append(value)
             self._judge(lesson.topics, self._right(logits.argmax(-1), targets), weights, branches, hits)
-        figures |= {topic: sum(right) / len(right) for topic, right in hits.items()}
-        return total / weight + beside, figures
+        return total / weight + beside, {name: sum(values) / len(values) for name, values in (told | hits).items()}
 
     def _forward(self, lesson: Lesson) -> tuple[torch.Tensor, ...]:
         inner = self.model.model
@@ -94,7 +98,7 @@ class Answering:
         right: torch.Tensor,
         weights: torch.Tensor,
         branches: torch.Tensor,
-        hits: dict[str, list[bool]],
+        hits: dict[str, list[float]],
     ) -> None:
         judged = weights >= JUDGED
         wrong = set(branches[judged & ~right].tolist())

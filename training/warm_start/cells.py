@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.pocket.ink import COLORS, CORNERS, SHAPES, Rect, Scene, Sheet, ink_for, paper
+from ..data.pocket_vqa import CROP_MARGIN
 from .architecture import CELL, COORDINATE_STEP, MERGE, PATCH
 
 CHARS = string.digits + string.ascii_uppercase + "."
@@ -27,9 +28,6 @@ KEYS = (
 
 LEGIBLE = 0.9
 """Below this scale the characters are lost, and there is nothing to learn of them."""
-
-MARGIN = 14.0
-"""Pixels that a call's box leaves around the evidence."""
 
 RESAMPLE = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 
@@ -179,7 +177,7 @@ def _steps_around(evidence: Rect, shown: Rect) -> list[int]:
     """The steps of the box that a call asks for to read `evidence`, in a picture that shows `shown`."""
     x0, y0, x1, y1 = shown
     inside = (evidence[0] - x0, evidence[1] - y0, evidence[2] - x0, evidence[3] - y0)
-    return [value // COORDINATE_STEP for value in asked_box(inside, (x1 - x0, y1 - y0), (MARGIN,) * 4)]
+    return [value // COORDINATE_STEP for value in asked_box(inside, (x1 - x0, y1 - y0), (CROP_MARGIN,) * 4)]
 
 
 def glance(scene: Scene, rng: random.Random) -> Window:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from agentic_vision.whole_file import Lines, write_whole
 
 from .optimizer import Optimizers, Trained
 
@@ -74,13 +77,14 @@ def lessons(stage: Stage, seed: int, start: int, ahead: int) -> Iterator[Any]:
             yield queue.popleft().result()
 
 
-class Run:
+class StagedRun:
     """A training run in a folder: `metrics.jsonl`, `state.pt` (weights, optimizers, where it stands)."""
 
     def __init__(self, folder: Path, modules: dict[str, nn.Module], seed: int, *, ahead: int = 6) -> None:
         """Starts in `folder`, or goes on with what it holds; lessons are drawn `ahead` of their use."""
         self.folder, self.modules, self.seed, self.ahead = folder, modules, seed, ahead
         folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = folder / "metrics.jsonl"
         self.done: list[str] = []
         self.step = 0
         self._optimizers_state: Any = None
@@ -115,6 +119,7 @@ class Run:
         """Runs (or goes on with) `stage`; `learn` gives the loss and figures of one lesson."""
         if stage.name in self.done:
             return
+        self._rewind(stage.name)
         optimizers = Optimizers(trained, muon=stage.muon, adamw=stage.adamw)
         if self._optimizers_state:
             optimizers.load_state_dict(self._optimizers_state)
@@ -141,7 +146,17 @@ class Run:
         self.done, self.step = [*self.done, stage.name], 0
         self.save(None)
 
+    def _rewind(self, stage: str) -> None:
+        """Cuts the figures back to where the run stands: what follows is done again, or is half of a line."""
+        if not self._metrics.exists():
+            return
+        lines = [line for line in self._metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        write_whole(self._metrics, b"".join(line for line in lines if self._stands(json.loads(line), stage)))
+
+    def _stands(self, told: dict[str, Any], stage: str) -> bool:
+        return told["stage"] in self.done or (told["stage"] == stage and told["step"] <= self.step)
+
     def _log(self, stage: str, means: Figures) -> None:
         line = {"stage": stage, "step": self.step, **{name: round(value, 5) for name, value in means.items()}}
-        with (self.folder / "metrics.jsonl").open("a") as out:
-            out.write(json.dumps(line) + "\n")
+        with closing(Lines(self._metrics)) as out:
+            out.add(json.dumps(line).encode() + b"\n")

@@ -10,7 +10,7 @@ import torch
 from .answering import Answering
 from .architecture import build_model, save_checkpoint
 from .curves import draw_curves
-from .loop import Figures, Run, Stage
+from .loop import Figures, Stage, StagedRun
 from .optimizer import Trained
 from .reading import CellHeads, print_lesson, reading_lesson
 from .trees import Mix
@@ -57,7 +57,7 @@ SETTLE = Stage(
 )
 
 
-Report = Callable[[str, int, int, Figures], None]
+OnStep = Callable[[str, int, int, Figures], None]
 
 
 def warm_start(
@@ -66,7 +66,7 @@ def warm_start(
     seed: int = SEED,
     *,
     ahead: int = 6,
-    report: Report | None = None,
+    report: OnStep | None = None,
 ) -> Path:
     """Trains the embedded model from nothing, or goes on with what `out` holds; returns the checkpoint's folder.
 
@@ -83,7 +83,7 @@ def warm_start(
     torch.manual_seed(1)
     tower = model.model.visual
     heads = CellHeads(tower.config.out_hidden_size)
-    run = Run(out, {"model": model, "heads": heads}, seed, ahead=ahead)
+    run = StagedRun(out, {"model": model, "heads": heads}, seed, ahead=ahead)
     for stage in stages:
         if stage.name in (PRINT.name, READ.name):
             run.stage(

@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 
 from ..data.pocket.ink import Question, Rect, Scene
-from ..data.pocket_vqa import draw_scene
+from ..data.pocket_vqa import CROP_MARGIN, draw_scene
 from .architecture import ANSWER_THOUGHT, CALL_THOUGHT, TOOLS, build_tokenizer
-from .cells import MARGIN, RESAMPLE, Window, asked_box, fit, full, glance, window
+from .cells import RESAMPLE, Window, asked_box, fit, full, glance, window
 from .dialogue import Branch, Lesson, Look, Tree, weave
 
 CALLS = 0.57
@@ -114,7 +114,7 @@ def glance_tree(scene: Scene, rng: random.Random, *, questions: int, second: int
     for question in asked:
         if tools and rng.random() < CALLS:
             name = _pick_tool(question, size, rng)
-            box = asked_box(question.evidence, size, (MARGIN,) * 4) if name == "zoom_crop" else None
+            box = asked_box(question.evidence, size, (CROP_MARGIN,) * 4) if name == "zoom_crop" else None
             at = looks(scene, question, seen, 4, own=False)
             branch = _call(_ask(question), name, box, at, weight=1.0, decision=OPEN)
             branch.topic = "box" if box else ""
@@ -201,7 +201,7 @@ def part_tree(scene: Scene, rng: random.Random, *, questions: int) -> Tree:
         if tools and (lost or rng.random() < CALLS):
             x0, y0, x1, y1 = question.evidence
             evidence = (x0 - box[0], y0 - box[1], x1 - box[0], y1 - box[1])
-            asked = asked_box(evidence, span, (MARGIN,) * 4)
+            asked = asked_box(evidence, span, (CROP_MARGIN,) * 4)
             at = looks(scene, question, seen, 4, own=False)
             branch = _call(_ask(question), "zoom_crop", asked, at, weight=1.0, decision=0.0 if lost else OPEN)
             branch.topic = "part_box"

@@ -36,10 +36,12 @@ class FastV:
 
     def prune(self, stream: Stream, share: float, seen: EncoderAttention | LayerAttention | None) -> None:
         assert isinstance(seen, LayerAttention)
-        attended = seen.weights(last=1)[:, 0, -stream.mask.shape[1] :]
+        width = stream.mask.shape[1]
+        last = torch.tensor([width - 1], device=stream.mask.device)  # rows are padded on the left
         kept = stream.image < 0
         for image, tokens in enumerate(stream.tokens):
             row, columns = stream.places(image)
-            best: torch.Tensor = highest(attended[row, columns], count(share, tokens))
+            attended = seen.weights(row, last)[0, -width:]
+            best: torch.Tensor = highest(attended[columns], count(share, tokens))
             kept[row, columns[best]] = True
         stream.keep(kept)

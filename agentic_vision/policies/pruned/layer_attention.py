@@ -32,41 +32,40 @@ class LayerAttention:
     keys: torch.Tensor
     mask: torch.Tensor
 
-    def weights(self, last: int | None = None) -> torch.Tensor:
-        """What each of the new tokens, or of the `last` so many, gave to every column: rows x tokens x columns, fp32,
-        averaged over the heads. Of padding, anything.
+    def weights(self, row: int, asked: torch.Tensor) -> torch.Tensor:
+        """What some of the new tokens of a row gave to every column: tokens x columns, fp32, averaged over the heads.
+
+        `asked`: their places among the new ones, of which only these are computed.
         """
         attention = self.layer.self_attn
-        rows, width, _ = self.hidden.shape
-        asked = width if last is None else last
-        heads, columns = self.keys.shape[1:3]
-        queries = self._queries(asked).reshape(rows, heads, -1, asked, self.keys.shape[3])
-        later = torch.ones(asked, columns, dtype=torch.bool, device=self.keys.device).triu(columns - asked + 1)
-        hidden = later | ~self.mask[:, None]  # rows x asked x columns
-        total = self.keys.new_zeros(rows, asked, columns, dtype=torch.float32)
-        for head in range(heads):  # one after the other: all at once would be the size of the whole prompt squared
-            scores = queries[:, head] @ self.keys[:, head, None].transpose(2, 3)
-            scores = scores.float() * attention.scaling
-            scores = scores.masked_fill(hidden[:, None], torch.finfo(torch.float32).min)
-            total += scores.softmax(dim=3).mean(dim=1)
+        width, columns, heads = self.hidden.shape[1], self.keys.shape[2], self.keys.shape[1]
+        # Heads of keys x query heads of each x tokens x size.
+        queries = self._queries(row, asked).reshape(heads, -1, len(asked), self.keys.shape[3])
+        places = torch.arange(columns, device=self.keys.device)
+        unseen = (places > (columns - width + asked)[:, None]) | ~self.mask[row]
+        total = self.keys.new_zeros(len(asked), columns, dtype=torch.float32)
+        for head in range(heads):  # one after the other: all at once would be several times as large
+            scores = (queries[head] @ self.keys[row, head].T).float() * attention.scaling
+            total += scores.masked_fill(unseen, torch.finfo(torch.float32).min).softmax(dim=2).mean(dim=0)
         return total / heads
 
     def new_keys(self) -> torch.Tensor:
         """Keys of the new tokens, averaged over the heads: rows x width x head size."""
         return self.keys[:, :, -self.hidden.shape[1] :].float().mean(dim=1)
 
-    def _queries(self, asked: int) -> torch.Tensor:
+    def _queries(self, row: int, asked: torch.Tensor) -> torch.Tensor:
+        """Of the `asked` tokens of a row, turned to their places: query heads x tokens x head size."""
         attention = self.layer.self_attn
-        states = self.layer.input_layernorm(self.hidden[:, -asked:])
+        states = self.layer.input_layernorm(self.hidden[row : row + 1, asked])
         queries = attention.q_proj(states).unflatten(2, (-1, attention.head_dim))
         if hasattr(attention, "q_norm"):  # Qwen3-VL
             queries = attention.q_norm(queries)
         queries = queries.transpose(1, 2)
-        cos, sin = (part[..., -asked:, :] for part in self.rotary)
+        cos, sin = (part[..., row : row + 1, asked, :] for part in self.rotary)
         if cos.ndim == 4:  # Qwen2-VL and 2.5-VL: time, height and width are still apart
             section = attention.config.rope_parameters["mrope_section"]
             turned, _ = apply_multimodal_rotary_pos_emb(queries, queries, cos, sin, section)  # type: ignore[no-untyped-call]
         else:
             turned, _ = apply_rotary_pos_emb(queries, queries, cos, sin)
-        found: torch.Tensor = turned
-        return found
+        of_row: torch.Tensor = turned[0]
+        return of_row

@@ -14,8 +14,8 @@ from transformers.cache_utils import Cache
 from transformers.masking_utils import create_causal_mask
 
 from ...errors import ConfigError
-from ..caches import Held
-from ..network import New
+from ..caches import BatchCache
+from ..network import NewTokens
 from .encoder_attention import EncoderAttention
 from .layer_attention import LayerAttention
 from .method import Method, mean_share
@@ -40,7 +40,7 @@ class PrunedModel:
         """The share of visual tokens that the decoder layers see, averaged over them."""
         return mean_share(self._shares, len(self._text.layers))
 
-    def __call__(self, new: New, held: Held) -> torch.Tensor:
+    def __call__(self, new: NewTokens, held: BatchCache) -> torch.Tensor:
         seen: EncoderAttention | LayerAttention | None
         stream, seen = self._embedded(new)
         for index, layer in enumerate(self._text.layers):
@@ -65,7 +65,7 @@ class PrunedModel:
         logits: torch.Tensor = self._model.lm_head(self._text.norm(stream.hidden[:, -1:]))
         return logits[:, -1].float()
 
-    def _embedded(self, new: New) -> tuple[Stream, EncoderAttention | None]:
+    def _embedded(self, new: NewTokens) -> tuple[Stream, EncoderAttention | None]:
         """The tokens as they enter the first layer, and what the encoder's attention was if the method asks."""
         hidden = self._text.embed_tokens(new.ids)
         stream = Stream(hidden, new.positions, new.mask, torch.full_like(new.ids, -1))

@@ -30,10 +30,13 @@ class Stream:
         rows, columns = (self.image == image).nonzero(as_tuple=True)
         return int(rows[0]), columns
 
-    def merge(self, row: int, columns: torch.Tensor, mixing: torch.Tensor) -> None:
-        """Put mixtures of a row's tokens in their places: `mixing` (columns x columns) says of which and how much."""
+    def merge(self, row: int, columns: torch.Tensor, joined: torch.Tensor) -> None:
+        """Put into every place among `columns` of a row the mean of the tokens that have `joined` it (a place each)."""
+        counts = joined.bincount(minlength=len(columns)).clamp(min=1)  # a token that joined another leaves nothing
         for states in (self.hidden, *self.deepstack):
-            states[row, columns] = mixing.to(states.dtype) @ states[row, columns]
+            summed = torch.zeros_like(states[row, columns], dtype=torch.float32)
+            summed.index_add_(0, joined, states[row, columns].float())
+            states[row, columns] = (summed / counts[:, None]).to(states.dtype)
 
     def keep(self, kept: torch.Tensor) -> None:
         """Drop all but the `kept` (rows x width), close ranks to the right, and pad on the left again.

@@ -51,9 +51,9 @@ class ToDRE:
     def prune(self, stream: Stream, share: float, seen: EncoderAttention | LayerAttention | None) -> None:
         kept = stream.image < 0
         if isinstance(seen, LayerAttention):
-            weights = seen.weights()
+            all_new = torch.arange(kept.shape[1], device=kept.device)
             for row in range(len(kept)):
-                relevant = is_relevant(weights[row], stream.image[row], stream.mask[row], self.threshold)
+                relevant = is_relevant(seen.weights(row, all_new), stream.image[row], stream.mask[row], self.threshold)
                 kept[row] |= relevant
         else:
             for image, tokens in enumerate(stream.tokens):

@@ -61,9 +61,7 @@ class VisionDrop:
         return _schedule(stages, first, high)
 
     def prune(self, stream: Stream, share: float, seen: EncoderAttention | LayerAttention | None) -> None:
-        attended = keys = None
-        if isinstance(seen, LayerAttention):
-            attended, keys = seen.weights()[:, :, -stream.mask.shape[1] :], seen.new_keys()
+        keys = seen.new_keys() if isinstance(seen, LayerAttention) else None
         kept = stream.image < 0
         for image, tokens in enumerate(stream.tokens):
             row, columns = stream.places(image)
@@ -71,34 +69,34 @@ class VisionDrop:
             if number >= len(columns):
                 kept[row, columns] = True
                 continue
-            if attended is None or keys is None:
+            if isinstance(seen, LayerAttention) and keys is not None:
+                attended = seen.weights(row, columns)[:, -stream.mask.shape[1] :]
+                scores, metric = attended[:, columns].mean(dim=0), keys[row, columns]
+            else:
                 assert isinstance(seen, EncoderAttention)
                 scores, metric = seen.of(image)
-            else:
-                scores, metric = attended[row][columns][:, columns].mean(dim=0), keys[row, columns]
-            mixing, places = choose(scores, metric, number)
-            stream.merge(row, columns, mixing)
+            joined, places = choose(scores, metric, number)
+            stream.merge(row, columns, joined)
             kept[row, columns[places]] = True
         stream.keep(kept)
 
 
 def choose(scores: torch.Tensor, keys: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `number` of an image's tokens that stay, by `scores` (tokens) and `keys` (tokens x size): what to mix into
-    each place (tokens x tokens), and the places that stay, in order.
+    """The `number` of an image's tokens that stay, by `scores` (tokens) and `keys` (tokens x size): which place each
+    token joins, its own where it joins none, and the places that stay, in order.
     """
     contextual = int(number * CONTEXTUAL + 0.5)
     dominant = highest(scores, number - contextual)
-    mixing = torch.eye(len(scores), device=scores.device)
+    joined = torch.arange(len(scores), device=scores.device)
     if contextual == 0:
-        return mixing, dominant
+        return joined, dominant
     others = torch.ones_like(scores, dtype=torch.bool).index_fill(0, dominant, False).nonzero().squeeze(1)
     spaced = torch.arange(contextual, device=scores.device) * (len(others) // contextual)
     joining = torch.ones_like(others, dtype=torch.bool).index_fill(0, spaced, False)
     references, rest = others[spaced], others[joining]
     metric = normalize(keys, dim=1)
-    joined = references[(metric[rest] @ metric[references].T).argmax(dim=1)]
-    mixing[joined, rest] = 1
-    return mixing / mixing.sum(dim=1, keepdim=True), torch.cat([dominant, references]).sort().values
+    joined[rest] = references[(metric[rest] @ metric[references].T).argmax(dim=1)]
+    return joined, torch.cat([dominant, references]).sort().values
 
 
 def _schedule(stages: tuple[int, ...], first: float, ratio: float) -> dict[int, float]:

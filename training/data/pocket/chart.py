@@ -35,7 +35,7 @@ def draw(rng: random.Random, size: tuple[int, int], split: Split) -> Scene:
     sheet.draw.line((left, bottom, width - 4, bottom), fill=ink)
     scale = (bottom - ceiling) / top
     for i in range(1, 4):
-        tick = top * i // 3
+        tick = top * i // 3  # never an answer, and so also a reserved one
         y = bottom - tick * scale
         sheet.draw.line((left - 3, y, left, y), fill=ink)
         sheet.text((left - 5, y - 7), str(tick), tick_font, ink, anchor="right")

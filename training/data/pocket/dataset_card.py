@@ -75,8 +75,8 @@ characters are 7 to 9 pixels high: a quarter of the visual tokens has lost it.
 
 ## The splits
 
-`train` and `heldout` differ in their seeds and in what they show: one number in seven, and one pair of colour and
-shape in four, are printed in `heldout` alone.
+`train` and `heldout` differ in their seeds and in what they show: one number in seven is an answer, and one pair of
+colour and shape in four is drawn, in `heldout` alone. The axis of a chart may show any number.
 
 ## Limits
 

@@ -202,12 +202,12 @@ def text_size(rng: random.Random) -> float:
 
 
 def reserved(value: int) -> bool:
-    """Numbers that only the held-out split prints: one in seven."""
+    """Numbers that only the held-out split has as answers: one in seven."""
     return value % 7 == 3
 
 
 def pick_number(rng: random.Random, low: int, high: int, split: Split) -> int:
-    """A number to print. Train never prints a reserved one, held-out prints one half of the time."""
+    """A number that may be an answer. Train never has a reserved one, held-out has one half of the time."""
     want = split == "heldout" and rng.random() < 0.5
     while True:
         value = rng.randint(low, high)

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from agentic_vision.errors import PolicyError
-from agentic_vision.policies.decoding import Decoder, Row
+from agentic_vision.policies.decoding import Decoder, DecoderRow
 from agentic_vision.policies.encoding import Chunk
 from agentic_vision.policies.sessions import Session
 
@@ -62,19 +62,19 @@ class TokenTask:
     sampling: Sampling
     digests: tuple[bytes, ...] = ()
 
-    def row(self) -> Row:
+    def row(self) -> DecoderRow:
         self.digests = tuple(
             hashlib.sha256(image.tobytes() + repr(image.size).encode()).digest() for image in self.images
         )
         session, start, seen = self.generator.resumed(self.ids, self.digests, self.images)
         chunk = self.generator.chunk(self.ids[start:], self.images[seen:])
         sampling = self.sampling
-        return Row(session, chunk, sampling.max_tokens, sampling.temperature, sampling.seed, log_probs=[])
+        return DecoderRow(session, chunk, sampling.max_tokens, sampling.temperature, sampling.seed, log_probs=[])
 
-    def progress(self, row: Row) -> None:
+    def progress(self, row: DecoderRow) -> None:
         """Nobody listens."""
 
-    def result(self, row: Row) -> Generated:
+    def result(self, row: DecoderRow) -> Generated:
         assert row.log_probs is not None
         # The last sampled token is not in the cache: whoever goes on gives it again, first of all.
         self.generator.keep(row.session, [*self.ids, *row.sampled[:-1]], self.digests)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..messages import ToolCall
 from ..policy import Conversation, Message, TextPart
 from .native_calls import NativeReply, from_text
 
@@ -21,9 +22,13 @@ class Said:
 
 @dataclass(frozen=True)
 class Called:
-    """A native turn and what came back. `ids` are those of its calls, and of the `results`, in order."""
+    """A native turn and what came back. `text` is the turn as it was kept, `calls` as the agent read them; `ids` are
+    those of its calls, and of the `results`, in order.
+    """
 
+    text: str
     reply: NativeReply
+    calls: tuple[ToolCall, ...] = ()
     ids: tuple[str, ...] = ()
     results: tuple[Message, ...] = ()
 
@@ -66,7 +71,7 @@ def exchanges(conversation: Conversation, *, native: bool) -> Iterator[Said | Ca
             results += (_NOT_MADE,) * (len(calls) - len(results))
             ids = tuple(f"call_{number + place}" for place in range(1, len(calls) + 1))
             number += len(calls)
-            yield Called(reply, ids, results)
+            yield Called(message.text, reply, calls, ids, results)
 
 
 def _told_of_images(result: Message) -> Message:

@@ -35,7 +35,7 @@ class _AskArguments(Arguments):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Asking:
+class AskTool:
     """`make` gives the agent, whose questions have at most `max_turns` turns."""
 
     def __init__(self, make: Callable[[], VisionAgent], roots: Roots, max_turns: int) -> None:

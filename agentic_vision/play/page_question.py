@@ -17,7 +17,7 @@ def most_bytes() -> int:
     return ImageLimits.current().max_image_bytes // 3 * 4 + 2**20
 
 
-class Asked(BaseModel):
+class PageQuestion(BaseModel):
     """A question of the page. `picture`: a file's bytes in base64, or else `example`, the name of one of ours.
 
     `tools`: those that the model may call. `compare`: the same question at full resolution as well, without tools.

@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, Tool
 from ..errors import ConfigError
 from ..messages import ToolCall
 from ..source import Source
-from ..toolbox import Look, Toolbox
+from ..toolbox import CallScope, Toolbox
 from ..view import View
 from ..visual_tokens import Family
 from .results import Arguments, drawn, failed, said, shown, validated
@@ -34,7 +34,7 @@ class _GlanceArguments(Arguments):
     image: str
 
 
-class Looking:
+class LookTools:
     """The tools of `toolbox`, and `glance`, by the arithmetic of `family`, on the images of `roots`."""
 
     def __init__(self, toolbox: Toolbox, family: Family, roots: Roots) -> None:
@@ -62,7 +62,7 @@ class Looking:
         image, view = await self._looked_at(client, asked)
         views = self._shown.of(client, image) or (view,)
         call = ToolCall(id=name, name=name, arguments={**given, "image": views.index(view) + 1})
-        seen = await self._toolbox.run(call, Look(views, (image,), self._family, question=""))
+        seen = await self._toolbox.run(call, CallScope(views, (image,), self._family, question=""))
         if seen.view is not None:
             return await self._picture(client, seen.view, image)
         return failed(seen.failure.message) if seen.failure else said(seen.text or "")
