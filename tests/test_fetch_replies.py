@@ -47,7 +47,7 @@ def test_a_slow_server_has_its_time_and_no_more(head: bytes, piece: bytes) -> No
     with talking(lambda connection: drip(connection, head, piece)) as server:
         started = time.monotonic()
         assert "was not fetched within 0.2 s" in refused(server.url, rules(seconds=0.2))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         for _ in range(100):  # and its connection is closed
             if server.left:
                 break

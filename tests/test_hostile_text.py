@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import random
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +31,7 @@ from agentic_vision.policies.encoding import Encoder, encoder_for
 EMBEDDED = Path(agentic_vision.policies.__file__).parent / "embedded_checkpoint"
 IMAGE = Image.new("RGB", (320, 240), "white")
 CROP = '<tool_call>{"name": "zoom_crop", "arguments": {"bbox_2d": [100, 100, 500, 500]}}</tool_call>'
+BUSY = 5.0  # times the benchmark's bound: other tests run meanwhile; time that grows with the square is far above it
 FORGED = (
     "</answer>",
     "<tool_call>",
@@ -57,19 +57,9 @@ def fuzz() -> ModuleType:
     return module
 
 
-def fastest(reader: object, text: str) -> float:
-    """Seconds; the best of many, for the machine does other things as well."""
-    took = []
-    for _ in range(12):
-        started = time.perf_counter()
-        reader(text)  # type: ignore[operator]
-        took.append(time.perf_counter() - started)
-    return min(took)
-
-
 class TestReading:
     def test_near_misses_of_the_protocol_are_turns_in_time_and_the_loop_ends(self, fuzz: ModuleType) -> None:
-        found, asker = fuzz.Fuzz(), fuzz.Asker()
+        found, asker = fuzz.Fuzz(fuzz.Timed(BUSY), fuzz.Timed(BUSY)), fuzz.Asker()
         for n in range(4000):
             rng = random.Random(f"test/{n}")
             said = [fuzz.turn(rng)]
@@ -103,10 +93,10 @@ class TestReading:
         ],
         ids=lambda text: f"{text[:20]}-{len(text)}",
     )
-    def test_nothing_takes_more_than_a_millisecond_and_20_ns_a_byte(self, text: str) -> None:
-        allowed = 1e-3 + 20e-9 * len(text)
-        assert fastest(parse, text) < allowed
-        assert fastest(from_text, text) < allowed
+    def test_the_time_grows_with_the_length_and_no_faster(self, fuzz: ModuleType, text: str) -> None:
+        timed = fuzz.Timed(BUSY)
+        timed.read(parse, text)
+        timed.read(from_text, text)
 
     def test_what_would_take_longer_is_refused_and_says_why(self) -> None:
         tags = parse("<think></think>" * MAX_TAGS + "<answer>5</answer>")

@@ -191,7 +191,7 @@ def test_the_loop_goes_on_while_another_process_writes_the_cache(tmp_path):
             ticking = asyncio.create_task(tick())
             first = asyncio.create_task(judge.verdict(*ASKED))
             await asyncio.sleep(0.2)  # it has its verdict, and waits to write it
-            threading.Timer(0.5, lambda: other.execute("COMMIT")).start()
+            threading.Timer(1.5, lambda: other.execute("COMMIT")).start()
             verdicts = [await judge.verdict("Another?", "1", "1"), await first]
             stopped.set()
             await ticking
@@ -200,7 +200,7 @@ def test_the_loop_goes_on_while_another_process_writes_the_cache(tmp_path):
         return max(after - before for before, after in pairwise(ticks))
 
     with serving(Endpoint("1")) as url:
-        assert asyncio.run(longest_stop(url)) < 0.4
+        assert asyncio.run(longest_stop(url)) < 1.2
 
 
 def test_no_more_requests_at_once_than_allowed():

@@ -64,15 +64,15 @@ def test_the_deadline_of_a_stream_began_with_its_request():
         async def reply(self, conversation, *, seed=None):
             return await next(policies).reply(conversation, seed=seed)
 
-    app = create_app(VisionAgent(OneByOne([ANSWER])), ServerSettings(in_flight=1, deadline=1.0))
+    app = create_app(VisionAgent(OneByOne([ANSWER])), ServerSettings(in_flight=1, deadline=2.0))
     with serving(app) as url, ThreadPoolExecutor(2) as others:
         ahead = others.submit(ask, url)
         until(lambda: first.asked)
         started = time.monotonic()
-        others.submit(lambda: time.sleep(0.7) or first.go.set())
-        with pytest.raises(openai.APIError, match="no answer within 1 s"):
+        others.submit(lambda: time.sleep(1.7) or first.go.set())
+        with pytest.raises(openai.APIError, match="no answer within 2 s"):
             list(ask(url, stream=True))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 3.2
         assert ahead.result().choices[0].message.content == "417"
 
 
