@@ -73,10 +73,15 @@ def write(
     calls: Sequence[tuple[str, Mapping[str, Any]]] = (),
     answer: str | None = None,
 ) -> str:
-    """The text of a turn: `parse` of it gives the same thought, calls (name, arguments) and answer."""
+    """The text of a turn: `parse` of it gives the same thought, calls (name, arguments) and answer.
+
+    Space around the thought and the answer is not kept. Either may name tags, but not its own closing one.
+    """
     parts = [f"<think>{thought}</think>"] if thought is not None else []
     for name, arguments in calls:
         body = json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
+        for tag in TAGS:  # in JSON a "<" stands in strings alone, which may write it so
+            body = body.replace(tag, f"\\u003c{tag[1:]}")
         parts.append(f"<tool_call>{body}</tool_call>")
     if answer is not None:
         parts.append(f"<answer>{answer}</answer>")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentic_vision.messages import ProblemKind
-from agentic_vision.protocol import MAX_CALLS, MAX_CHARS, parse, write
+from agentic_vision.protocol import MAX_CALLS, MAX_CHARS, TAGS, parse, write
 
 CALL = '<tool_call>{"name": "full_res", "arguments": {}}</tool_call>'
 
@@ -123,14 +123,15 @@ def test_any_text_is_a_turn_with_exactly_one_outcome(text):
 
 
 plain = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="<>"), min_size=1)
+tagged = st.lists(plain | st.sampled_from([*TAGS, "<", '"', "\\u003c"]), min_size=1, max_size=4).map("".join)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | plain,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain, inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | tagged,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(tagged, inner, max_size=3),
     max_leaves=6,
 )
 
 
-@given(st.lists(st.tuples(plain, st.dictionaries(plain, json_values, max_size=3)), min_size=1, max_size=3))
+@given(st.lists(st.tuples(plain, st.dictionaries(tagged, json_values, max_size=3)), min_size=1, max_size=3))
 def test_calls_survive_writing_and_parsing(calls):
     turn = parse(write(thought="why", calls=calls))
     assert [(call.name, call.arguments) for call in turn.calls] == calls
