@@ -33,7 +33,7 @@ def test_what_does_not_hold_is_told(soak: Any) -> None:
         "lost": 0,
         "p99_s": 1.0,
         "still_at_work": 0,
-        "seconds": 900,
+        "seconds": 900.0,
         "slope_mb_a_minute": 0.1,
         "spread_mb": 2.0,
         "at_sigterm": {"answered": 3},
@@ -51,4 +51,5 @@ def test_what_does_not_hold_is_told(soak: Any) -> None:
         {"taken_at_sigterm": 4},
     ):
         assert len(soak.breaches({**whole, **wrong})) == 1, wrong
+    assert soak.breaches({**whole, "slope_mb_a_minute": 200.0, "seconds": 6.0}) == []  # it is not warm yet
     assert soak.slope([(t, 100.0 + t / 60) for t in range(0, 600, 5)])[0] == pytest.approx(1.0)

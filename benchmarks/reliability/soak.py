@@ -37,6 +37,7 @@ DEADLINE = 20.0  # seconds a request
 IN_FLIGHT, QUEUE = 32, 16  # of the server: with more clients than both, some are turned away
 KINDS = {"plain": 55, "streamed": 20, "slow reader": 8, "leaves": 12, "large picture": 5}  # of a hundred questions
 SETTLE = 5.0  # seconds after the last client, in which work that nobody waits for must have ended
+WARM = 60.0  # seconds until the memory tells of leaks and not of the first large pictures
 
 
 @dataclass
@@ -176,7 +177,7 @@ def breaches(told: dict[str, Any]) -> list[str]:
     if told["still_at_work"]:
         found.append(f"{told['still_at_work']} questions at the model, though nobody waits for them")
     growth = told["slope_mb_a_minute"] * told["seconds"] / 120  # over the second half
-    if growth > max(10.0, 3 * told["spread_mb"]):
+    if told["seconds"] >= 2 * WARM and growth > max(10.0, 3 * told["spread_mb"]):
         found.append(f"the server grew by {growth:.1f} MB in the second half")
     # What the server did not take any more has no connection, and did not get as far as the model.
     if set(told["at_sigterm"]) - {"answered", "429", "no connection"} or told["taken_at_sigterm"] != told[
