@@ -183,8 +183,7 @@ class VisionAgent:
             # Stored before the next step begins: what a killed process has seen and paid for is not lost.
             durability: Any = "sync" if self._threads.stored else None
             modes: Any = ["updates", "custom"] if run.heard else ["updates"]
-            config = self._threads.config(id)
-            stream = self.graph.astream(start.command, config, stream_mode=modes, durability=durability)
+            stream = self.graph.astream(start.command, start.config, stream_mode=modes, durability=durability)
             async with aclosing(cast(AsyncGenerator[tuple[str, Any], None], stream)) as updates:
                 async for mode, update in updates:
                     if mode == "custom":

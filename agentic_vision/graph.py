@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
-from langgraph.config import get_config, get_stream_writer
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from pydantic import TypeAdapter
@@ -85,7 +85,7 @@ class Loop:
 
     async def glance(self, state: State) -> State:
         """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
-        id = state.get("id") or get_config().get("configurable", {}).get("thread_id") or uuid.uuid4().hex
+        id = state.get("id") or uuid.uuid4().hex  # never the thread's: LangGraph gives a parent's to all below it
         run = await self.runs.start(id, state.get("images", []))
         if not run.sources or not state.get("question", "").strip():
             raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')

@@ -124,12 +124,10 @@ class Source:
 
             return cls(image, data=_checked(await afetch(image), image))
 
-        def opened() -> Source:
-            source = cls.open(image)
-            source.digest  # noqa: B018  of a large image that takes as long as to read it
-            return source
-
-        return await asyncio.to_thread(opened)
+        # Pillow reads a file that it has open when the pixels are first asked for, and for one caller at a time.
+        source = cls.open(image) if isinstance(image, Image.Image) else await asyncio.to_thread(cls.open, image)
+        await asyncio.to_thread(getattr, source, "digest")  # of a large image that takes as long as to read it
+        return source
 
     @property
     def data(self) -> bytes | None:

@@ -34,9 +34,11 @@ _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEA
 class Start:
     """Where a question is taken up: `given` are its images as they were given, `state` what the graph has then.
 
-    `command` is the graph's input, None where it goes on from its checkpoint; `over`: there is nothing left to do.
+    `config` is LangGraph's, with the thread; `command` is the graph's input, None where it goes on from its checkpoint;
+    `over`: there is nothing left to do.
     """
 
+    config: RunnableConfig
     run: Run
     given: Sequence[ImageLike | Source]
     state: dict[str, Any]
@@ -59,12 +61,12 @@ class Threads:
         Raises `ConfigError` where there is no image, or the thread's last question broke off.
         """
         state = await self._snapshot(thread_id) if thread_id is not None else {}
-        if not state.get("question"):
+        if thread_id is None or not state.get("question"):
             if images is None:
                 raise ConfigError("there is no image: give one, or the thread_id of a question that had one")
             sources, opened_from = await _opened(images)
             first: State = {"id": thread_id or uuid.uuid4().hex, "question": question}
-            return Start(begun(sources), opened_from, {**first, "steps": []}, first)
+            return self._first(first, begun(sources), opened_from)
         if state.get("stop") is None:
             raise ConfigError(f"the thread {thread_id!r} has a question that broke off: resume() it first")
         run, given = await self._again(state, images, begun)
@@ -73,7 +75,8 @@ class Threads:
         seen = history.views(STEPS.validate_python(state["steps"]))
         update = {**_ANEW, "steps": asked}
         command = Command(update=update, goto="think" if seen else "glance")
-        return Start(run, given, {**state, **_ANEW, "steps": [*state["steps"], *asked]}, command)
+        state = {**state, **_ANEW, "steps": [*state["steps"], *asked]}
+        return Start(self._config(thread_id), run, given, state, command)
 
     async def resumed(self, thread_id: str, images: Images | None, begun: Begun) -> Start:
         """A question that broke off, taken up again. Raises `ConfigError` for an unknown thread or other images."""
@@ -83,20 +86,25 @@ class Threads:
         if not state.get("sources") and images is None:
             raise ConfigError(f"the thread {thread_id!r} broke off before the images were seen: pass them again")
         run, given = await self._again(state, images, begun)
-        stopped = state.get("stop")
+        config, stopped = self._config(thread_id), state.get("stop")
         if stopped is None:  # it broke off: LangGraph goes on where it was
-            return Start(run, given, state, None)
+            if "id" not in state:  # begun on the graph itself, and not one step was done
+                return self._first({"id": thread_id, "question": state["question"]}, run, given)
+            return Start(config, run, given, state, None)
         if state.get("answer") is not None or StopReason(stopped) not in _RESUMABLE:
-            return Start(run, given, state, None, over=True)
+            return Start(config, run, given, state, None, over=True)
         # It ended without an answer: the last turn is asked for anew.
-        return Start(run, given, {**state, **_ANEW}, Command(update=_ANEW, goto="think"))
+        return Start(config, run, given, {**state, **_ANEW}, Command(update=_ANEW, goto="think"))
 
-    def config(self, id: str) -> RunnableConfig:
-        """With which LangGraph runs the question `id`."""
+    def _first(self, state: State, run: Run, given: Sequence[ImageLike | Source]) -> Start:
+        return Start(self._config(state["id"]), run, given, {**state, "steps": []}, state)
+
+    def _config(self, thread_id: str) -> RunnableConfig:
+        """With which LangGraph runs a question."""
         # Glance, then two nodes a turn: LangGraph's own limit must never be the one that ends a question.
         config: RunnableConfig = {"recursion_limit": 2 * self.max_turns + 4}
         if self.stored:
-            config["configurable"] = {"thread_id": id}
+            config["configurable"] = {"thread_id": thread_id}
         return config
 
     async def _snapshot(self, thread_id: str) -> dict[str, Any]:
@@ -107,11 +115,10 @@ class Threads:
         """
         if not self.stored:
             raise ConfigError("a thread_id needs somewhere to be stored: VisionAgent(checkpointer=...)")
-        snapshot = await self.graph.aget_state(self.config(thread_id))
+        snapshot = await self.graph.aget_state(self._config(thread_id))
         # Of a checkpoint that is named, LangGraph gives what is in it, and nothing beside it.
         stored = await self.graph.aget_state(snapshot.config) if snapshot.tasks else snapshot
-        # One that was started on the graph itself, and broke off before its first step was done, has no id yet.
-        return {"id": thread_id, **stored.values}
+        return dict(stored.values)
 
     async def _again(
         self, state: Mapping[str, Any], images: Images | None, begun: Begun

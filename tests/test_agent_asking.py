@@ -4,10 +4,12 @@
 
 import asyncio
 import os
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 from scripted_agent import ANSWER, FULL, Failing, ask
 
 from agentic_vision import ConfigError, View, VisionAgent, visual_tool
@@ -16,6 +18,7 @@ from agentic_vision.messages import StopReason
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Reply
 from agentic_vision.protocol import write
+from agentic_vision.source import Source
 
 
 def test_a_stream_tells_what_happens_as_it_happens(picture):
@@ -63,6 +66,17 @@ def test_a_batch_keeps_the_order_and_outlives_its_failures(picture):
     assert [result.stop_reason for result in results[1::2]] == [StopReason.POLICY_FAILED] * 2
     assert "not an image" in results[1].trajectory.detail
     assert "question" in results[3].trajectory.detail
+
+
+def test_a_picture_that_pillow_has_not_read_yet_may_be_asked_about_many_times_at_once(tmp_path):
+    rng = random.Random(0)
+    Image.frombytes("RGB", (600, 400), rng.randbytes(600 * 400 * 3)).save(tmp_path / "noise.png")
+    with Image.open(tmp_path / "noise.png") as unread:
+        results = VisionAgent(ScriptedPolicy([ANSWER])).batch([(unread, f"Which {n}?") for n in range(24)])
+    digests = {result.trajectory.sources[0].digest for result in results}
+    with Image.open(tmp_path / "noise.png") as read:
+        assert digests == {Source.open(read).digest}
+    assert {result.answer for result in results} == {"417"}
 
 
 def test_rows_that_cannot_be_had_are_told_before_anything_is_asked(picture):

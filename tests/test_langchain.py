@@ -12,6 +12,7 @@ from endpoint_agent import RECEIPT
 from endpoints import Scripted, chat
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool, ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from PIL import Image
 from scripted_agent import ANSWER, FAMILY, crop
@@ -143,6 +144,32 @@ def test_the_agents_graph_is_a_subgraph(embedded):
     graph.add_edge(START, "look")
     done = asyncio.run(graph.compile().ainvoke({"question": "What is the total?", "images": [str(RECEIPT)]}))
     assert done["answer"] == "25.15"
+
+
+def test_questions_side_by_side_in_one_node_are_each_about_their_own_image(tmp_path):
+    labels = [str(tmp_path / f"{n}.png") for n in range(4)]
+    for n, label in enumerate(labels):
+        Image.new("RGB", (300 + 100 * n, 300)).save(label)
+
+    class Labels(ScriptedPolicy):
+        async def reply(self, conversation, *, seed=None):
+            await asyncio.sleep(0.05)  # the others have begun meanwhile
+            return await super().reply(conversation, seed=seed)
+
+    inner = VisionAgent(Labels(lambda said: write(answer=said.messages[-1].images[0].source.label)), tools=[]).graph
+
+    class Outer(TypedDict, total=False):
+        answers: list[str]
+
+    async def node(state):  # noqa: ARG001
+        asked = (inner.ainvoke({"question": "Which?", "images": [label]}) for label in labels)
+        return {"answers": [done["answer"] for done in await asyncio.gather(*asked)]}
+
+    graph = StateGraph(Outer)
+    graph.add_node("look", node)
+    graph.add_edge(START, "look")
+    app = graph.compile(checkpointer=InMemorySaver())
+    assert asyncio.run(app.ainvoke({}, {"configurable": {"thread_id": 1}}))["answers"] == labels
 
 
 @pytest.mark.parametrize("bound", [True, False])

@@ -37,6 +37,7 @@ from agentic_vision.matching.vqa import as_said
         ("choice", "The answer is B: an X-ray", ["B"], ["MRI", "X-ray image"], 1),
         ("choice", "B, a T-shirt", ["B"], ["a hat", "a shirt"], 1),
         ("choice", "B. vitamin C", ["B"], ["iron", "vitamin C"], 1),
+        ("choice", "D. vitamin C", ["C"], ["a hat", "a shirt", "a shoe"], 0),
         ("choice", "B is wrong, it is C", ["B"], ["a hat", "a shirt"], 0),
         ("choice", "A or B", ["B"], ["a hat", "a shirt"], 0),
         ("choice", "C", ["B"], ["a hat", "a shirt"], 0),

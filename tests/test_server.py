@@ -104,6 +104,11 @@ def test_an_image_without_words_asks_no_old_question(said, asked):
             assert seen == [asked]
 
 
+def test_a_field_of_ours_that_is_none_is_told_of_even_as_null(url):
+    told = httpx.post(f"{url}/chat/completions", json={"messages": messages(), "agentic_vision": {"trajectry": None}})
+    assert (told.status_code, "trajectry" in told.text) == (400, True)
+
+
 def test_null_is_what_was_not_said(url):
     nulls = {"stream": None, "seed": None, "n": None, "tools": None, "tool_choice": None, "agentic_vision": None}
     body = {"model": None, "messages": messages(), **nulls, "stream_options": {"include_usage": None}}

@@ -137,6 +137,14 @@ class TestLoading:
         with pytest.raises(PolicyError, match="cannot load the checkpoint"):
             TransformersPolicy.load(tmp_path)
 
+    def test_a_device_that_is_too_small(self, qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: Any) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(torch.nn.Module, "to", full)
+        with pytest.raises(PolicyError, match="does not fit on cpu"):
+            TransformersPolicy.load(qwen3, device="cpu")
+
     def test_no_chat_template(self, tmp_path: Path) -> None:
         tiny_checkpoints.make(tmp_path, "qwen2_vl")
         file = tmp_path / "tokenizer_config.json"

@@ -26,7 +26,7 @@ def choice(text: str, options: Sequence[str]) -> str | None:
     >>> [choice(text, ["a cat", "a dog"]) for text in ("The answer is (b).", "A dog", "B. a dog", "A or B", "no idea")]
     ['B', 'B', 'B', None, None]
 
-    What begins with a letter, as "B. vitamin C", is not taken to name another one beyond the `options`.
+    What begins with an option's letter, as "B. vitamin C", is not taken to name another one beyond the `options`.
     """
     for number, option in enumerate(options):
         if normalised(text) == normalised(option):
@@ -38,7 +38,7 @@ def choice(text: str, options: Sequence[str]) -> str | None:
     named = {(letter or after).upper() for letter, after in _NAMED.findall(plain)}
     letters = capitals | named | ({first[1].upper()} if first else set())
     there = {letter for letter in letters if not options or ord(letter) - ord("A") < len(options)}
-    return there.pop() if len(there) == 1 and (first or there == letters) else None
+    return there.pop() if len(there) == 1 and (there == letters or (first and first[1].upper() in there)) else None
 
 
 class Choice(Matcher):

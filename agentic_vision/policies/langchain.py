@@ -25,6 +25,7 @@ from .concluding import concluded, told_to_answer
 from .endpoint_errors import known_error
 from .image_bytes import ImageBytes
 from .langchain_messages import messages
+from .latest import Latest
 from .native_calls import NativeReply
 from .profiled import Profiled
 
@@ -59,7 +60,7 @@ class LangChainPolicy(Profiled):
         named = [getattr(model, field, "") for field in ("model_name", "model", "model_id")]
         super().__init__(str(next(filter(None, named), type(model).__name__)), profile)
         self._images = ImageBytes(image_quality)
-        self._kept: dict[str, dict[tuple[int, str], AIMessage]] = {}  # by conversation
+        self._kept: Latest[dict[tuple[int, str], AIMessage]] = Latest()
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
         """The next assistant message; LangChain knows no seed. Raises `PolicyError` where the model failed."""
@@ -110,7 +111,7 @@ class LangChainPolicy(Profiled):
         if self.profile.calls == "native" and message.tool_calls:
             turn = sum(said.role == "assistant" for said in conversation.messages)
             own = cast(AIMessage, message_chunk_to_message(message)) if isinstance(message, AIMessageChunk) else message
-            self._kept.setdefault(conversation.id, {})[turn, reply.text] = own
+            self._kept[conversation.id] = {**self._kept.get(conversation.id, {}), (turn, reply.text): own}
         return reply
 
     @contextmanager

@@ -19,6 +19,7 @@ from ..errors import PolicyError, RefusedError
 from ..policy import Conversation, ImagePart, Message, Reply, TextPart
 from .exchanges import Called, Said, Wrote, exchanges
 from .image_bytes import ImageBytes
+from .latest import Latest
 from .native_calls import NativeReply
 from .reported_usage import count
 
@@ -53,7 +54,7 @@ class Responses:
     max_new_tokens: int | None
     more: dict[str, Any]
     timeout: float
-    _stored: dict[str, _Stored] = field(default_factory=dict)
+    _stored: Latest[_Stored] = field(default_factory=Latest)
 
     async def ask(
         self, client: AsyncOpenAI, conversation: Conversation, seed: int | None, *, must_answer: bool = False

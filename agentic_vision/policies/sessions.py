@@ -15,11 +15,10 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from .encoding import Piece
+from .latest import MOST_CONVERSATIONS
 
 if TYPE_CHECKING:
     import torch
-
-MOST_SESSIONS = 4096  # conversations that nobody ended with `forget`
 
 
 @dataclass
@@ -92,7 +91,7 @@ class Sessions:
         with self._lock:
             session = self._sessions.setdefault(conversation_id, Session())
             self._sessions.move_to_end(conversation_id)
-            while len(self._sessions) > MOST_SESSIONS:
+            while len(self._sessions) > MOST_CONVERSATIONS:
                 self._sessions.popitem(last=False)
             return session
 

@@ -102,14 +102,16 @@ def load_weights(
     _check_no_pickle(name)
     with _quiet(), _told(name):
         model, lost = (_filled if small else _loaded)(name, reader.config, kind)
-        if not lost:
-            model = model.to(place).eval()
     if lost:
         # transformers would fill these with random numbers and go on.
         raise PolicyError(
             f"the checkpoint {name} is incomplete: {len(lost)} weights are missing or of the wrong shape, "
             f"{lost[0]} first; copy or download it again"
         )
+    try:
+        model = model.to(place).eval()
+    except torch.OutOfMemoryError as error:
+        raise PolicyError(f"the checkpoint {name} does not fit on {place}: take another device, or dtype") from error
     return Weights(model, reader.tokenizer, reader.image_processor, reader.family)
 
 

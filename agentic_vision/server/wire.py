@@ -28,7 +28,9 @@ class _WithNulls(_Sent):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, sent: Any) -> Any:
-        return {name: value for name, value in sent.items() if value is not None} if isinstance(sent, dict) else sent
+        if not isinstance(sent, dict):
+            return sent
+        return {name: value for name, value in sent.items() if value is not None or name not in cls.model_fields}
 
 
 class SentText(_Sent):
