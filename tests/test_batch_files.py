@@ -221,6 +221,8 @@ def test_bodies_of_requests_are_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(json, "loads", lambda text, **more: read.append(len(text)) or loads(text, **more))
     assert next_round(given, tmp_path / "rounds", filed()).missing == 2
     assert max(read) < min(len(json.dumps(request)) for request in requests)
+    made.files[0].write_text("".join(json.dumps(one, separators=(",", ":")) + "\n\n" for one in requests))  # as jq does
+    assert next_round(given, tmp_path / "rounds", filed()).missing == 2
     made.files[0].write_text("{}\n")
     with pytest.raises(ConfigError, match=r"requests-001\.jsonl, line 1, is no request of ours"):
         next_round(given, tmp_path / "rounds", filed())

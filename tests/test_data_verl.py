@@ -155,6 +155,14 @@ class TestRun:
         assert train.read_bytes() == made.read_bytes()
         assert pyarrow.parquet.read_table(val).to_pylist() == pyarrow.parquet.read_table(train).to_pylist()
 
+    def test_its_images_must_be_where_they_were(self, tmp_path: Path) -> None:
+        own, made = jsonl(tmp_path, good(tmp_path)), tmp_path / "made" / "train.parquet"
+        assert command(own, made).exit_code == 0
+        image = Path(pyarrow.parquet.read_table(made).to_pylist()[0]["extra_info"]["images"][0])
+        image.rename(image.with_name("moved.png"))
+        with pytest.raises(ConfigError, match=rf"images are not there, as .*{image.name}: put them back"):
+            self.data(tmp_path / "run", made, made)
+
     def test_a_template_without_a_token_for_the_outcome(self, tmp_path: Path) -> None:
         with model_folder(recipes.read("pocket_cpu")) as model:
             check_side(model)

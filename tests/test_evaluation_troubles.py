@@ -23,6 +23,7 @@ from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.policy import Conversation, Reply
 from agentic_vision.report.evaluations import is_done
 from agentic_vision.rows import Fault, Row
+from agentic_vision.view import View
 
 
 @pytest.fixture
@@ -246,6 +247,14 @@ def test_a_folder_is_not_continued_with_other_settings_or_other_rows(rows: list[
     with pytest.raises(ConfigError, match="another question"):
         evaluate([other], policy(), ["glance"], out, name="one")
     assert evaluate(rows, policy(), ["glance", "full"], out, name="one").n == 10  # more of the same is welcome
+    own = tmp_path / "own"
+
+    def half(view: View) -> View:
+        """See it smaller."""
+        return view.resized((28, 28))
+
+    evaluate(rows[:1], policy(), ["glance"], own, name="one", tools=[half])
+    assert json.loads((own / "settings.json").read_text())["tools"] == ["half"]  # in whatever process
     (tmp_path / "1.png").write_bytes((tmp_path / "2.png").read_bytes())
     with pytest.raises(ConfigError, match="other images under the id 'row-1'"):
         evaluate(rows, policy(), ["glance"], out, name="one")

@@ -44,12 +44,16 @@ def test_a_step_that_a_kill_kept_from_being_told_is_told_later(run: RunFolder) -
     """verl wrote its checkpoint and its log, and we were killed before we had read them."""
     for step in (1, 2):
         run.add(step, {"reward": step / 10})
-    said = [{"step": step, "data": {"agentic/reward": step / 10}} for step in (0, 1, 2, 3, 4)]
+    figures = {"agentic/seconds_rollout": 1.0}
+    said = [{"step": step, "data": {"agentic/reward": step / 10, **figures}} for step in (0, 1, 2, 3, 4)]
     said[0]["data"] = {"val-core/fine/reward/mean@1": 0.5}
-    run.next_log().write_text("".join(json.dumps(line) + "\n" for line in said) + '{"step": 5, "da')
+    del said[3]["data"]["agentic/reward"]  # no trajectory had a verdict
+    lines = [json.dumps(line) + "\n" for line in said]
+    lines.insert(2, '{"step": 2, "da[1, 2]\n')  # a full disk
+    run.next_log().write_text("".join(lines) + '{"step": 5, "da')
     checkpointed(run, 3)
     assert [line["step"] for line in run.rewind()] == [1, 2, 3]
-    assert run.steps()[-1] == {"step": 3, "reward": 0.3}
+    assert run.steps()[-1] == {"step": 3, "seconds_rollout": 1.0}
 
 
 @pytest.mark.parametrize("steps", [(), (2, 10, 9)])

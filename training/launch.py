@@ -26,10 +26,10 @@ from agentic_vision.report.metrics import Figures
 
 from .curves import draw_curves
 from .recipe import Recipe
-from .run_folder import RunFolder, logged_step
+from .run_folder import LOGGING_SECONDS, RunFolder, logged_step
 
 POLL_SECONDS = 0.25
-ENDING_SECONDS = 30.0  # what an interrupted trainer has to end its Ray cluster
+ENDING_SECONDS = LOGGING_SECONDS + 30.0  # what an interrupted trainer has to end its Ray cluster, too
 DRAWN_EVERY = 10  # steps
 
 

@@ -44,6 +44,7 @@ NAMES = {
     "actor/perf/cpu_memory_used_gb": "machine_gib",
 }
 """verl's name of a figure -> ours."""
+LOGGING_SECONDS = 60.0  # that a trainer which is told to end has between a checkpoint and its line, for validation
 UNDECIDING = ("name", "description", "steps")  # settings with which a run may be gone on with that had others
 
 
@@ -171,6 +172,13 @@ class RunFolder:
     def _log(self, number: int) -> Path:
         return self.path / f"verl-{number}.jsonl"
 
+    @property
+    def unlogged(self) -> bool:
+        """Whether the last checkpoint's step has no line yet in verl's own logs."""
+        if not self.resumes_at:
+            return self.latest.exists()  # the file is being written: verl empties it before
+        return self.resumes_at not in self.logged()
+
     def logged(self) -> dict[int, Figures]:
         """The steps in verl's own logs, of each the last attempt."""
         found: dict[int, Figures] = {}
@@ -184,11 +192,17 @@ class RunFolder:
 
 
 def logged_step(line: bytes) -> tuple[int, Figures] | None:
-    """The step and its figures that a line of verl's log tells of; None for what is no step's."""
-    said = json.loads(line)
-    found = step_figures(said["data"])
-    # Validation before the first step has a line of its own.
-    return (int(said["step"]), found) if "reward" in found else None
+    """The step and its figures that a line of verl's log tells of; None for what is no step's, and for a broken line.
+
+    A full disk breaks lines: what verl writes of one then, it does not take back.
+    """
+    try:
+        said = json.loads(line)
+        step, found = int(said["step"]), step_figures(said["data"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    # Validation before the first step has a line of its own; a step without any verdict has no reward.
+    return (step, found) if "seconds_rollout" in found else None
 
 
 def _line(step: int, figures: Figures) -> Figures:

@@ -18,7 +18,7 @@ from ..errors import ConfigError
 MOST_REQUESTS, MOST_BYTES = 50_000, 200 * 10**6
 _REQUESTS = re.compile(r"requests-\d{3,}\.jsonl")  # a file of results may be called requests-001-output.jsonl
 
-_ASKED = re.compile(rb'\{"custom_id": "([^"\\]+)"')
+_ASKED = re.compile(rb'\s*\{\s*"custom_id":\s*"([^"\\]+)"')
 
 
 def request_files(folder: Path) -> list[Path]:
@@ -129,9 +129,10 @@ def _asked(path: Path) -> Iterator[str]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             found = _ASKED.match(line)
-            if found is None:
+            if found is None and line.strip():
                 raise ConfigError(f"{path}, line {number}, is no request of ours: put files of results beside it")
-            yield found[1].decode()
+            if found:
+                yield found[1].decode()
 
 
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:

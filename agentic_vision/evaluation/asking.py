@@ -13,6 +13,7 @@ from ..messages import StopReason
 from ..policy import Policy
 from ..rows import Row
 from ..same_settings import policy_settings
+from ..toolbox import Toolbox
 from .outcomes import Outcome, Trouble
 from .replies import Remembering, Replies, remembering
 from .scoring import Scorer
@@ -53,7 +54,7 @@ class Asking:
         return {
             **policy_settings(self.policy, self.name),
             "scoring": self.scorer.name,
-            "tools": [str(getattr(tool, "name", tool)) for tool in self.tools] if self.tools is not None else None,
+            "tools": list(Toolbox.of(self.tools).names) if self.tools is not None else None,
             "glance": self.glance,
             **self.options,
             "seed": self.seed,

@@ -19,6 +19,11 @@ def strategy_of(step: int) -> str:
     return f"step {step}"
 
 
+def step_of(strategy: str) -> int:
+    """The step again. Raises `ValueError` where it is none's."""
+    return int(strategy.removeprefix("step "))
+
+
 def sampled(groups: Sequence[RunGroup]) -> dict[str, list[Outcome]]:
     """Outcomes with their trajectories, by run and step."""
     runs = [
@@ -28,11 +33,11 @@ def sampled(groups: Sequence[RunGroup]) -> dict[str, list[Outcome]]:
     ]
     found: dict[str, list[Outcome]] = {}
     for name, folder in runs:
-        steps: dict[str, dict[str, Outcome]] = {}
-        for outcome in _outcomes(folder / SAMPLES):  # of a step that was done again, the last
-            steps.setdefault(outcome.strategy, {})[outcome.row] = outcome
+        steps: dict[str, list[Outcome]] = {}
+        for outcome in _outcomes(folder / SAMPLES):
+            steps.setdefault(outcome.strategy, []).append(outcome)
         for step in _spread(list(steps), STEPS if len(runs) == 1 else 2):
-            found[f"{name}, {step}"] = list(steps[step].values())
+            found[f"{name}, {step}"] = steps[step]
     return found
 
 

@@ -12,7 +12,7 @@ from agentic_vision.rows import Row, read_rows
 from ..recipe import Recipe
 from .pocket_vqa import write_pocket_vqa
 from .preflight import preflight
-from .verl_rows import has_verl_rows, write_verl_rows
+from .verl_rows import check_images, has_verl_rows, write_verl_rows
 
 
 def write_run_data(recipe: Recipe, folder: Path, model: str) -> None:
@@ -29,6 +29,7 @@ def write_run_data(recipe: Recipe, folder: Path, model: str) -> None:
         if given is None:
             write_verl_rows(_drawn(recipe, folder, split, number), path)
         elif has_verl_rows(given):
+            check_images(given)
             _copy(given, path)
         else:
             report = preflight(each_row(given, folder / "images"), recipe, model)

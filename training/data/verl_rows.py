@@ -48,6 +48,21 @@ def has_verl_rows(path: Path) -> bool:
     return False
 
 
+def check_images(path: Path) -> None:
+    """Raises `ConfigError` where images of the rows of verl in `path` are files that have gone."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["extra_info.images"]):
+            for facts in batch.column(0).to_pylist():
+                for image in facts["images"]:
+                    if not os.path.exists(image):
+                        raise ConfigError(
+                            f"{path} has rows whose images are not there, as {image}: put them back, or write it again "
+                            "with `agentic-vision data verl`"
+                        )
+
+
 def write_verl_rows(rows: Sequence[Row], path: Path) -> Path:
     """Write `rows` to the parquet file `path`, whose folder is made. Raises `ConfigError` without pyarrow."""
     try:

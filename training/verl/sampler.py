@@ -66,9 +66,11 @@ class GroupRewardSampler(ReplayBuffer):
         """A batch of complete groups with their rewards, and the figures of the step."""
         begun = time.perf_counter()
         training = partition_id == "train"
-        if self._memory and training and not self._begun:
-            self._memory.restore(global_steps)
+        if training and not self._begun:
             self._begun = True
+            for kept in (self._memory, self._samples):
+                if kept:
+                    kept.restore(global_steps)
         under_way: dict[str, Future[ScoredGroup]] = {}
         while True:
             self._sync_metadata_from_transfer_queue()
