@@ -22,14 +22,18 @@ OPEN_DECISION = str(resources.files("agentic_vision.training.warm_start") / "ope
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_every_weight_lies_on_the_line_to_the_start(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_every_weight_lies_on_the_line_to_the_start(
+    tmp_path: Path, dtype: torch.dtype, capfd: pytest.CaptureFixture[str]
+) -> None:
     start, trained = make(tmp_path / "start", "qwen3_vl"), make(tmp_path / "trained", "qwen3_vl")
     begun = load_file(start / "model.safetensors")
     ended = {name: (weight.float() + 1).to(dtype) for name, weight in begun.items()}
     save_file(ended, trained / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((trained / "config.json").read_text())
     (trained / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))  # verl's may name another, too
+    capfd.readouterr()
     average(str(start), trained, 0.75)
+    assert capfd.readouterr() == ("", "")  # the training's own bar is what people watch
     found = load_file(trained / "model.safetensors")
     assert found.keys() == ended.keys()
     for name, weight in found.items():

@@ -22,12 +22,15 @@ def average(start: str, trained: Path, share: float) -> None:
     declare_operators()
     from transformers import AutoModelForImageTextToText
 
+    from agentic_vision.policies.weights import quiet_transformers
+
     # verl writes float32 weights beside a config.json that names another type.
     with safe_open(next(trained.glob("*.safetensors")), framework="pt") as stored:
         dtype = stored.get_tensor(next(iter(stored.keys()))).dtype
-    ended = AutoModelForImageTextToText.from_pretrained(trained, dtype=dtype)
-    begun = AutoModelForImageTextToText.from_pretrained(start, dtype="auto").state_dict()
-    with torch.no_grad():
-        for name, weight in ended.named_parameters():  # tied weights once
-            weight.copy_(torch.lerp(begun[name].float(), weight.float(), share))
-    ended.save_pretrained(trained)
+    with quiet_transformers():
+        ended = AutoModelForImageTextToText.from_pretrained(trained, dtype=dtype)
+        begun = AutoModelForImageTextToText.from_pretrained(start, dtype="auto").state_dict()
+        with torch.no_grad():
+            for name, weight in ended.named_parameters():  # tied weights once
+                weight.copy_(torch.lerp(begun[name].float(), weight.float(), share))
+        ended.save_pretrained(trained)

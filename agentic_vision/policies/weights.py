@@ -69,7 +69,7 @@ def load_reader(name: str) -> Reader:
 
     Raises `ConfigError` for a model of another kind, `PolicyError` for a checkpoint that cannot be had or is broken.
     """
-    with _quiet(), _told(name):
+    with quiet_transformers(), _told(name):
         config = _transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
         if config.model_type not in COORDINATES:
             raise ConfigError(f"{name} is a {config.model_type} model: give a Qwen2-VL, 2.5-VL or 3-VL checkpoint")
@@ -100,7 +100,7 @@ def load_weights(
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
     reader = load_reader(name)
     _check_no_pickle(name)
-    with _quiet(), _told(name):
+    with quiet_transformers(), _told(name):
         model, lost = (_filled if small else _loaded)(name, reader.config, kind)
     if lost:
         # transformers would fill these with random numbers and go on.
@@ -199,7 +199,7 @@ def hub_file(name: str, file: str) -> Path | None:
     """A small file of a checkpoint on the hub; None where it has none, or the hub cannot be reached and the file was
     not had before.
     """
-    with _quiet(), _told(name):
+    with quiet_transformers(), _told(name):
         found = cached_file(
             name,
             file,
@@ -216,7 +216,7 @@ def _old_chat_template(name: str) -> str | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No warnings and no progress bars while loading; everything as it was afterwards."""
     log = _transformers.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
