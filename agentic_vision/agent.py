@@ -27,7 +27,7 @@ from .policy import Policy
 from .record import trajectory
 from .result import DoneEvent, Event, GlanceEvent, ObservationEvent, Result, TextEvent, TurnEvent
 from .runs import Run, Runs
-from .threads import Images, Start, Threads
+from .threads import Images, Start, Threads, check_name
 from .tool import VisualTool
 from .toolbox import Toolbox
 from .whole_text import whole
@@ -68,8 +68,8 @@ class VisionAgent:
         image_folder: str | os.PathLike[str] | None = None,
         seed: int | None = None,
     ) -> None:
-        if not 0 < glance <= 1:
-            raise ConfigError(f"glance={glance}: give a fraction of the full visual tokens, above 0 and up to 1")
+        if isinstance(glance, bool) or not isinstance(glance, int | float) or not 0 < glance <= 1:
+            raise ConfigError(f"glance={glance!r}: give a fraction of the full visual tokens, above 0 and up to 1")
         limits = Limits(max_turns, max_visual_tokens, deadline)
         self.toolbox = Toolbox.of(tools)
         self.policy = policy_of(policy, base_url, api_key)
@@ -134,6 +134,7 @@ class VisionAgent:
         text: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """`stream`, for async callers."""
+        check_name(thread_id)
         with telemetry.question(self.policy, thread_id) as span, self._runs.alone(thread_id):
             if not isinstance(question, str) or not question.strip():
                 raise ConfigError("the question is empty: ask something about the image")
@@ -154,6 +155,7 @@ class VisionAgent:
 
     async def aresume(self, thread_id: str, images: Images | None = None, *, seed: int | None = None) -> Result:
         """`resume`, for async callers."""
+        check_name(thread_id)
         with telemetry.question(self.policy, thread_id) as span, self._runs.alone(thread_id):
             begun = partial(Run, seed=self.seed if seed is None else seed, span=span)
             start = await self._threads.resumed(thread_id, images, begun)

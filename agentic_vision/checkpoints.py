@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from .errors import ConfigError
+
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 
 def for_async(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """The saver as it is where it can be awaited; else one that calls it in threads."""
+    """The saver as it is where it can be awaited; else one that calls it in threads.
+
+    Raises `ConfigError` for what is no saver.
+    """
+    if not isinstance(saver, BaseCheckpointSaver):
+        raise ConfigError(
+            f"checkpointer={saver!r} is no checkpointer: give a saver of LangGraph's; what `from_conn_string` gives is "
+            "opened with `with` first"
+        )
     # LangGraph's synchronous savers (SqliteSaver, PostgresSaver) have the async methods, and raise in them.
     code = getattr(type(saver).aget_tuple, "__code__", None)
     return InThreads(saver) if code is not None and "NotImplementedError" in code.co_names else saver

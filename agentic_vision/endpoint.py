@@ -263,7 +263,11 @@ def client(base_url: str | None, api_key: str | None, timeout: float) -> AsyncOp
     if address is not None and not address.lower().startswith(("http://", "https://")):
         raise ConfigError(f"base_url={address!r} is no address: begin it with http:// or https://")
     try:
-        return openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
+        # Not openai's usual one: where its loop has gone, that one is closed in the next loop, which it is not of.
+        http_client = openai.DefaultAsyncHttpxClient(timeout=timeout)
+        return openai.AsyncOpenAI(
+            base_url=base_url, api_key=key, timeout=timeout, max_retries=0, http_client=http_client
+        )
     except openai.OpenAIError as error:
         raise ConfigError(
             f"there is no key for the endpoint ({line(error)}): pass api_key or set OPENAI_API_KEY"

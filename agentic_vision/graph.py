@@ -28,7 +28,7 @@ from . import history, telemetry
 from .calls import carried_out
 from .errors import ConfigError, PolicyError
 from .limits import Limits, stop_reason
-from .messages import FailureKind, Observation, SourceRecord, Step, StopReason, Turn
+from .messages import Asked, FailureKind, Observation, SourceRecord, Step, StopReason, Turn
 from .policy import Concluding, Conversation, Policy, Reply, Streaming, ToolSpec
 from .prompts import messages, reported, system_text
 from .protocol import parse
@@ -63,6 +63,9 @@ class State(TypedDict, total=False):
     detail: str | None
 
 
+_NEEDS = 'the graph needs {"question": ..., "images": [paths]}: give both'
+
+
 @dataclass(frozen=True)
 class Loop:
     """The nodes of the graph and what they need."""
@@ -85,10 +88,18 @@ class Loop:
 
     async def glance(self, state: State) -> State:
         """Show every image at the asked fraction of its full visual tokens, less where the budget is less."""
+        if (before := STEPS.validate_python(state.get("steps", []))) and not isinstance(before[-1], Asked):
+            raise ConfigError(
+                "this thread has been asked already, and the graph itself always begins anew: go on with the agent, "
+                "ask(None, question, thread_id=...), or take another thread"
+            )
         id = state.get("id") or uuid.uuid4().hex  # never the thread's: LangGraph gives a parent's to all below it
-        run = await self.runs.start(id, state.get("images", []))
-        if not run.sources or not state.get("question", "").strip():
-            raise ConfigError('the graph needs {"question": ..., "images": [paths]}: give both')
+        question, images = state.get("question"), state.get("images", [])
+        if not isinstance(question, str) or not question.strip() or isinstance(images, str | bytes):
+            raise ConfigError(_NEEDS)
+        run = await self.runs.start(id, images)
+        if not run.sources:
+            raise ConfigError(_NEEDS)
         records = [SourceRecord(label=source.label, digest=source.digest, size=source.size) for source in run.sources]
         begun: State = {"id": id, "sources": [record.model_dump(mode="json") for record in records]}
         family, budget = self.policy.family, self.limits.max_visual_tokens

@@ -38,7 +38,7 @@ class Limited:
         deadline = asyncio.get_running_loop().time() + seconds
         if _is_async(function):
             return await self._awaited(function(), seconds)
-        future, thread = _in_daemon_thread(function)
+        future, thread = in_daemon_thread(function)
         result = await self._within(future, seconds, thread.is_alive)
         if inspect.isawaitable(result):  # a plain function that returned a coroutine
             return await self._awaited(result, deadline - asyncio.get_running_loop().time())
@@ -83,7 +83,8 @@ def _is_async(function: Callable[[], Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _in_daemon_thread(function: Callable[[], Any]) -> tuple[asyncio.Future[Any], threading.Thread]:
+def in_daemon_thread(function: Callable[[], Any]) -> tuple[asyncio.Future[Any], threading.Thread]:
+    """What `function()` will have given, in a thread of its own that has begun, with the caller's context."""
     # Not an executor: the interpreter joins its threads at exit, so one hung tool would hang the process.
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -108,6 +109,6 @@ def _in_daemon_thread(function: Callable[[], Any]) -> tuple[asyncio.Future[Any],
             loop.call_soon_threadsafe(settle, result, error)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=run, name="visual-tool", daemon=True)
+    thread = threading.Thread(target=run, name="agentic-vision-call", daemon=True)
     thread.start()
     return future, thread

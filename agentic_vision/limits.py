@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from .errors import ConfigError, ContextFullError, MisconfiguredError, PolicyError, RefusedError
 from .messages import StopReason, Turn
@@ -16,7 +18,7 @@ HURRY = 1.5  # times the slowest turn so far: what the last turn needs, in which
 class Limits:
     """What one question may take. `deadline` is in seconds; None is without limit.
 
-    Raises `ConfigError` for a limit of nothing.
+    Raises `ConfigError` for a limit of nothing, and for what is no number.
     """
 
     max_turns: int = 4
@@ -25,7 +27,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, limit in vars(self).items():
-            if limit is not None and limit <= 0:
+            if limit is None and name != "max_turns":
+                continue
+            kind, told = (Real, "seconds") if name == "deadline" else (Integral, "a whole number")
+            if isinstance(limit, bool) or not isinstance(limit, kind) or not math.isfinite(limit):
+                raise ConfigError(f"{name}={limit!r}: give {told}")
+            if limit <= 0:
                 raise ConfigError(f"{name}={limit}: give more than 0")
 
     def reached(self, turns: Sequence[Turn]) -> StopReason | None:

@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -48,6 +49,9 @@ NEARLY = 0.95
 
 Large photographs come near: Qwen2.5-VL's glance at 8064 x 6048 pixels is 2044 wide, a quarter of them 2016.
 """
+
+_reading = threading.Lock()
+"""Pillow reads a file that it has open when its pixels are first asked for, and not for two threads at once."""
 
 
 class Source:
@@ -98,7 +102,7 @@ class Source:
             return cls("bytes", data=_checked(bytes(image), "bytes"))
         if isinstance(image, Image.Image):
             ImageLimits.current().check_pixels("image", *image.size)
-            with _as_image_error("image"):
+            with _reading, _as_image_error("image"):
                 return cls("image", image=ImageOps.exif_transpose(image))  # a copy
         if isinstance(image, str) and image[:5].lower() == "data:":
             return cls("data URI", data=_from_data_uri(image))
@@ -124,10 +128,12 @@ class Source:
 
             return cls(image, data=_checked(await afetch(image), image))
 
-        # Pillow reads a file that it has open when the pixels are first asked for, and for one caller at a time.
-        source = cls.open(image) if isinstance(image, Image.Image) else await asyncio.to_thread(cls.open, image)
-        await asyncio.to_thread(getattr, source, "digest")  # of a large image that takes as long as to read it
-        return source
+        def opened() -> Source:
+            source = cls.open(image)
+            source.digest  # noqa: B018  of a large image that takes as long as to read it
+            return source
+
+        return await asyncio.to_thread(opened)
 
     @property
     def data(self) -> bytes | None:

@@ -59,6 +59,11 @@ def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
             ended.wait(CLOSING)
 
 
+def is_background(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` is the one in which `run` and `iterate` work."""
+    return loop is _state.get("loop")
+
+
 def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     loop = _loop()
     if threading.current_thread() is _state["thread"]:

@@ -16,6 +16,7 @@ from .messages import Asked, SourceRecord, StopReason
 from .runs import Run, Runs, check_same, opened
 from .source import ImageLike, Source
 from .url_rules import is_url
+from .whole_text import whole
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -28,6 +29,12 @@ Begun: TypeAlias = "Callable[[tuple[Source, ...]], Run]"
 
 _ANEW = {"stop": None, "detail": None, "ending": None, "answer": None}
 _RESUMABLE = (StopReason.POLICY_FAILED, StopReason.MISCONFIGURED, StopReason.DEADLINE)
+
+
+def check_name(thread_id: str | None) -> None:
+    """Raises `ConfigError` for what is no name of a thread."""
+    if thread_id is not None and (not isinstance(thread_id, str) or not thread_id or whole(thread_id) != thread_id):
+        raise ConfigError(f"thread_id={thread_id!r} is no name of a thread: give a text, such as str() of a number")
 
 
 @dataclass(frozen=True)

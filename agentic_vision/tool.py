@@ -14,6 +14,7 @@ wrong, what to do instead)`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -61,17 +62,18 @@ class VisualTool:
         if time_limit <= 0:
             raise ConfigError(f"time_limit={time_limit}: give the seconds that the tool may take")
         self.function = function
+        written = _written(function)
         self.name: str = name if name is not None else str(getattr(function, "__name__", ""))
         if not self.name.isidentifier():
             raise ConfigError(f"{self.name!r} cannot be a tool's name: give one like name='zoom'")
         self.time_limit = time_limit
-        self.description, argument_help = split_docstring(inspect.getdoc(function) or "")
+        self.description, argument_help = split_docstring(inspect.getdoc(written) or "")
         if not self.description:
             raise ConfigError(f"the tool {self.name} has no docstring: write there what it does")
-        fields, self.boxes, self.context_parameter = _fields(self.name, function, argument_help)
+        fields, self.boxes, self.context_parameter = _fields(self.name, function, written, argument_help)
         self.arguments = _arguments_model(self.name, fields)
         self.schema = _schema(self.arguments)
-        self.__doc__ = function.__doc__
+        self.__doc__ = written.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -110,18 +112,29 @@ def visual_tool(
     return lambda decorated: VisualTool(decorated, name=name, time_limit=time_limit)
 
 
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the annotations and the docstring of a callable stand: behind a partial, or in an object's `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    call: Callable[..., Any] = type(function).__call__
+    return call
+
+
 def _fields(
-    name: str, function: Callable[..., Any], argument_help: Mapping[str, str]
+    name: str, function: Callable[..., Any], written: Callable[..., Any], argument_help: Mapping[str, str]
 ) -> tuple[dict[str, Any], frozenset[str], str | None]:
     """The pydantic fields of the arguments, which are boxes, and the parameter that takes the context."""
     try:
-        hints = get_type_hints(function, include_extras=True)
+        hints = get_type_hints(written, include_extras=True)
     except NameError as error:
         raise ConfigError(
             f"the annotations of the tool {name} cannot be resolved ({error}): import the types where the "
             "function's module can see them, not inside a function or under TYPE_CHECKING"
         ) from error
-    parameters = list(inspect.signature(function).parameters.values())
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.name not in bound]
     if not parameters or hints.get(parameters[0].name, View) is not View:
         raise ConfigError(f"the tool {name} must take the view first: def {name}(view: View, ...)")
     fields: dict[str, Any] = {}

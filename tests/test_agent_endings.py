@@ -141,7 +141,20 @@ def test_no_image_and_a_broken_one_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"glance": 0}, {"glance": 1.5}, {"max_turns": 0}, {"max_visual_tokens": 0}, {"deadline": -1}]
+    "options",
+    [
+        {"glance": 0},
+        {"glance": 1.5},
+        {"glance": "a quarter"},
+        {"max_turns": 0},
+        {"max_turns": None},
+        {"max_turns": "3"},
+        {"max_turns": True},
+        {"max_visual_tokens": 0},
+        {"max_visual_tokens": 2.5},
+        {"deadline": -1},
+        {"deadline": float("nan")},
+    ],
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

@@ -211,6 +211,36 @@ def test_what_cannot_be_kept_or_is_damaged_is_told_and_holds_nothing(tmp_path, p
         assert not any(other._runs.holds(thread) for thread in ("one", "two"))
 
 
+def test_the_graph_itself_begins_a_thread_once(tmp_path, picture):
+    picture.save(tmp_path / "picture.png")
+    given = {"question": "Which number?", "images": [str(tmp_path / "picture.png")]}
+    config = {"configurable": {"thread_id": "one"}}
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.sqlite")) as saver:
+        agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver)
+        assert asyncio.run(agent.graph.ainvoke(given, config))["answer"] == "417"
+        with pytest.raises(ConfigError, match="has been asked already"):
+            asyncio.run(agent.graph.ainvoke(given, config))
+        assert agent.ask(None, "And now?", thread_id="one").answer == "417"
+
+
+@pytest.mark.parametrize("given", [{"question": None}, {"question": "?"}, {"question": "?", "images": "a.png"}, {}])
+def test_what_the_graph_needs_is_told(given):
+    with pytest.raises(ConfigError, match=r"the graph needs \{"):
+        asyncio.run(VisionAgent(ScriptedPolicy([ANSWER])).graph.ainvoke(given))
+
+
+@pytest.mark.parametrize("name", [7, "", 0, "\udcff", b"one"])
+def test_what_is_no_name_of_a_thread_is_told_before_anything_is_stored(tmp_path, picture, name):
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.sqlite")) as saver:
+        agent = VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=saver)
+        for ask in (lambda: agent.ask(picture, "Which?", thread_id=name), lambda: agent.resume(name)):
+            with pytest.raises(ConfigError, match="is no name of a thread"):
+                ask()
+        assert list(saver.list(None)) == []
+    with pytest.raises(ConfigError, match="opened with `with` first"):
+        VisionAgent(ScriptedPolicy([ANSWER]), checkpointer=SqliteSaver.from_conn_string(":memory:"))
+
+
 def test_a_thread_that_was_begun_on_the_graph_itself_goes_on_with_the_agent(tmp_path, picture):
     picture.save(tmp_path / "picture.png")
     given = {"question": "Which number?", "images": [str(tmp_path / "picture.png")]}

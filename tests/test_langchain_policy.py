@@ -194,6 +194,9 @@ def hidden(cause):
 )
 def test_what_a_provider_s_package_raises_is_typed(picture, error, stop, said):
     class Fails(ChatOpenAI):
+        def invoke(self, *args, **options):  # noqa: ARG002
+            raise error
+
         async def ainvoke(self, *args, **options):  # noqa: ARG002
             raise error
 

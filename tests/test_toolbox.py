@@ -1,7 +1,8 @@
 """Tools: what a typed function becomes, and what comes back from every kind of call."""
 
-# ruff: noqa: ARG001 (a tool takes the view, whether or not it needs it)
+# ruff: noqa: ARG001, ARG002 (a tool takes the view, whether or not it needs it)
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -51,6 +52,32 @@ def test_the_model_is_told_its_own_coordinates_and_of_image_only_where_it_is_a_c
 def test_a_tool_is_still_a_function():
     view = View.whole((10, 10))
     assert locate(view, Box(x0=0, y0=0, x1=1, y1=2)) == "it: (0.0, 0.0, 1.0, 2.0)"
+
+
+def test_partials_and_objects_are_tools():
+    def mark(view: View, times: int, colour: str = "red") -> str:
+        """Say how often, in which colour.
+
+        Args:
+            times: How often.
+        """
+        return f"{times} {colour}"
+
+    class Marker:
+        def __call__(self, view: View, times: int) -> str:
+            """Say how often."""
+            return f"{times}!"
+
+    blue = visual_tool(name="blue")(functools.partial(mark, colour="blue"))
+    assert set(blue.schema["properties"]) == {"times"}
+    assert (blue.description, blue.schema["properties"]["times"]["description"]) == (
+        "Say how often, in which colour.",
+        "How often.",
+    )
+    marker = visual_tool(name="marker")(Marker())
+    assert marker.description == "Say how often."
+    view = View.whole((10, 10))
+    assert (blue(view, times=3), marker(view, times=2)) == ("3 blue", "2!")
 
 
 def no_docstring(view: View) -> View:

@@ -24,6 +24,7 @@ from .chat_completions import tools
 from .concluding import concluded, told_to_answer
 from .endpoint_errors import known_error
 from .image_bytes import ImageBytes
+from .langchain_calls import ChatModelCalls
 from .langchain_messages import messages
 from .latest import Latest
 from .native_calls import NativeReply
@@ -60,6 +61,7 @@ class LangChainPolicy(Profiled):
         named = [getattr(model, field, "") for field in ("model_name", "model", "model_id")]
         super().__init__(str(next(filter(None, named), type(model).__name__)), profile)
         self._images = ImageBytes(image_quality)
+        self._calls = ChatModelCalls()
         self._kept: Latest[dict[tuple[int, str], AIMessage]] = Latest()
 
     async def reply(self, conversation: Conversation, *, seed: int | None = None) -> Reply:  # noqa: ARG002
@@ -82,8 +84,7 @@ class LangChainPolicy(Profiled):
         whole: Any = None
         in_pieces = WholePieces()
         with self._typed():
-            chunks = cast(AsyncGenerator[Any, None], self._with_tools(conversation).astream(said))
-            async with aclosing(chunks):
+            async with aclosing(self._calls.stream(self._with_tools(conversation), said)) as chunks:
                 async for chunk in chunks:
                     whole = chunk if whole is None else whole + chunk
                     if text := in_pieces(str(chunk.text)):
@@ -98,7 +99,7 @@ class LangChainPolicy(Profiled):
     async def _whole(self, conversation: Conversation, *, must_answer: bool = False) -> Reply:
         said = await self._messages(conversation)
         with self._typed():
-            message = await self._with_tools(conversation, must_answer=must_answer).ainvoke(said)
+            message = await self._calls.invoke(self._with_tools(conversation, must_answer=must_answer), said)
             return self._noted(conversation, message)
 
     async def _messages(self, conversation: Conversation) -> list[AnyMessage]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, PolicyError
 from ..qwen_tokens import QwenVL
@@ -42,6 +44,8 @@ COORDINATES: dict[str, Coordinates] = {
     "qwen3_vl": "per_mille",
 }
 """The architectures that the decoding loop knows, and how their models write boxes."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,12 @@ def load_weights(
     """
     place = _checked_device(device)
     kind = _checked_dtype(dtype) if dtype is not None else torch.float32 if place.type == "cpu" else "auto"
+    # OpenMP's threads belong to the thread that first computed, and a fork of the process has none of them: what is
+    # loaded there, or was loaded before, must not wait for them.
+    return _in_a_fresh_thread(lambda: _weights(name, place, kind, small=small))
+
+
+def _weights(name: str, place: torch.device, kind: Any, *, small: bool) -> Weights:
     reader = load_reader(name)
     _check_no_pickle(name)
     with quiet_transformers(), _told(name):
@@ -113,6 +123,19 @@ def load_weights(
     except torch.OutOfMemoryError as error:
         raise PolicyError(f"the checkpoint {name} does not fit on {place}: take another device, or dtype") from error
     return Weights(model, reader.tokenizer, reader.image_processor, reader.family)
+
+
+def _in_a_fresh_thread(work: Callable[[], T]) -> T:
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="agentic-vision-load", daemon=True).start()
+    return done.result()
 
 
 def _check_no_pickle(name: str) -> None:
