@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,14 @@ def test_it_does_not_go_on_with_what_was_asked_otherwise(rows: list[Row], tmp_pa
 
 def test_another_question_of_the_same_id_is_not_what_was_measured(rows: list[Row], tmp_path: Path) -> None:
     measure(rows[:2], Sighted(), tmp_path, n=1)
-    moved = [row.model_copy(update={"images": (f"./{row.images[0]}",)}) for row in rows[:1]]
+    image = Path(rows[0].images[0])
+    moved = [rows[0].model_copy(update={"images": (str(shutil.copy(image, tmp_path / "moved.png")),)})]
     assert measure(moved, Sighted(lives=0), tmp_path, n=1)[0].id == rows[0].id
+    shutil.copy(rows[1].images[0], tmp_path / "moved.png")
+    with pytest.raises(ConfigError, match=r"or of other images, under the id"):
+        measure(moved, Sighted(), tmp_path, n=1)
     other = rows[1].model_copy(update={"answer": "no"})
-    with pytest.raises(ConfigError, match=f"another question under the id '{other.id}': give a fresh folder"):
+    with pytest.raises(ConfigError, match=f"under the id '{other.id}': give a fresh folder"):
         measure([rows[0], other], Sighted(), tmp_path, n=1)
 
 

@@ -202,4 +202,7 @@ def test_a_question_without_a_score_is_exit_code_1(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("agentic_vision.policies.chosen.policy_of", lambda *_: failing)
     done = run("eval", tmp_path, "--out", tmp_path / "out", "--strategy", "glance")
     assert done.exit_code == 1
-    assert "glance: 1 policy failed, not scored: the same command tries them again" in done.stdout
+    said = "glance: 1 policy failed, not scored: the same command tries them again (the first: the endpoint is down)"
+    assert said in " ".join(done.stdout.split())
+    lost = run("eval", tmp_path, "--out", tmp_path / "out", "--judge-url", "http://127.0.0.1:1/v1")
+    assert (lost.exit_code, "no --judge which model" in " ".join(lost.stderr.split())) == (2, True)

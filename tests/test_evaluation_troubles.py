@@ -16,6 +16,7 @@ from evaluations import honest, logged, policy, ten_rows
 
 from agentic_vision.errors import ConfigError, MisconfiguredError, PolicyError
 from agentic_vision.evaluation import Summary, Trouble, evaluate
+from agentic_vision.evaluation.figures import troubles
 from agentic_vision.evaluation.folder import opened
 from agentic_vision.evaluation.scoring import ByRule
 from agentic_vision.judge import Judge
@@ -151,6 +152,26 @@ def test_errors_that_hold_half_a_character_are_kept_and_end_nothing(rows: list[R
     assert counted(summary) == (10, {Trouble.POLICY_FAILED: 1}, 4 / 9)
     (failed,) = [line["detail"] for line in logged(tmp_path / "out") if line["trouble"]]
     assert str(failed).endswith("\N{GRINNING FACE} and \N{REPLACEMENT CHARACTER}")
+
+
+def test_a_row_that_its_rule_cannot_score_costs_nothing_and_says_why(rows: list[Row], tmp_path: Path) -> None:
+    asked = ScriptedPolicy(lambda _: pytest.fail("it is asked"), family="pocket")
+    summary = evaluate(rows[:3], asked, ["glance"], tmp_path / "out", scoring="vqa")
+    assert counted(summary) == (3, {Trouble.BAD_ROW: 3}, None)
+    (line,) = troubles(summary)
+    assert "glance: 3 bad row, not scored" in line
+    assert "(the first: " in line
+    assert "answers" in line
+
+
+def test_a_judge_hears_the_options_as_the_model_did(rows: list[Row], tmp_path: Path) -> None:
+    row = rows[0].model_copy(update={"question": "Which animal?", "answer": "B", "options": ("a cat", "a dog")})
+    with (endpoint := Scripted([chat("1")])).serving() as url:
+        judge, says = Judge("j", base_url=url, api_key="k"), ScriptedPolicy(["<answer>a dog</answer>"], family="pocket")
+        assert evaluate([row], says, ["glance"], tmp_path / "out", scoring=judge).strategies["glance"].accuracy == 1
+    said = json.loads(endpoint.requests[0]["messages"][1]["content"])
+    assert said["question"] == "Which animal?\nA. a cat\nB. a dog"
+    assert [outcome["question"] for outcome in logged(tmp_path / "out")] == [said["question"]]
 
 
 def test_an_answer_that_a_rule_cannot_bear_has_no_verdict(

@@ -155,7 +155,7 @@ def test_giving_up_ends_all_that_is_being_asked():
         ([1.0], "1 scores for 2"),
         ([1.0, float("nan")], "finite"),
         ([1.0, "1"], "'1' is no score"),
-        (3, "iter"),
+        (3, "a function of one argument gets the group, and gave 3"),
         ("10", "no"),
     ],
 )

@@ -67,6 +67,7 @@ class Asking:
         layers = self._agent(how)
         first_turn.set(how.script)
         try:
+            self.scorer.check(row)
             trajectory = (await layers.agent.aask(list(row.images), row.prompt)).trajectory
         except (ConfigError, ImageError) as error:
             return begun.model_copy(update={"trouble": Trouble.BAD_ROW, "detail": str(error)})

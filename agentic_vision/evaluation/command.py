@@ -59,7 +59,7 @@ def run(
             metavar="NAME",
             show_default=USUAL,
             help="glance, full, resize:0.5, right_crop, random, agent, oracle; any of them with +fastv:0.36, "
-            "+visiondrop:0.36 or +todre:0.36; or module:function. Repeat it, or separate by commas.",
+            "+visiondrop:0.36 or +todre:0.36; or file.py:function. Repeat it, or separate by commas.",
         ),
     ] = None,
     scoring: ScoringOption = "exact",
@@ -111,7 +111,7 @@ def run(
             names,
             out,
             name=policy_identity(policy, base_url),
-            scoring=_judge(judge, judge_url) if judge else scoring,
+            scoring=_judge(judge, judge_url) or scoring,
             replies=replies,
             tools=chosen_tools(tools),
             max_turns=max_turns,
@@ -159,14 +159,18 @@ def measure(
         raise ConfigError(f"{scoring!r} is no rule that can be measured on pairs: choose from {', '.join(RULES)}")
     pairs = answered_pairs(answers) if answers else hard_pairs()
     with _progress(hidden=as_json) as progress:
-        found = judged(scorer(_judge(judge, judge_url) if judge else scoring), pairs, progress)
+        found = judged(scorer(_judge(judge, judge_url) or scoring), pairs, progress)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
         show_judged(found)
 
 
-def _judge(model: str, url: str | None) -> Judge:
+def _judge(model: str | None, url: str | None) -> Judge | None:
+    if model is None:
+        if url is not None:
+            raise ConfigError("--judge-url says where a judge is, and no --judge which model it is: give both")
+        return None
     from ..judge import Judge
     from ..judge_cache import shared_cache
 

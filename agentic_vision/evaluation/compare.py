@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from .folder import by_strategy
 from .outcomes import Outcome
 from .paired import Paired, paired, pairs
+from .scores import tokens_ratio
 from .statistics import Interval, difference, holm, mean
 
 NOISE = 0.05  # differences less probable than this, all of them taken together, are more than noise
@@ -35,7 +36,8 @@ class Compared(BaseModel):
     """One strategy in both evaluations, over the questions that both have scored.
 
     `accuracy`: the second against the first; `adjusted`: its p, Holm's for all strategies compared. `more_than_noise`:
-    whether that is below `NOISE`. `visual_tokens` (over full resolution, a question) and `calls`: shares.
+    whether that is below `NOISE`. `visual_tokens` (over full resolution, both summed; the interval is that of the
+    questions' own differences) and `calls`: shares.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,7 +79,12 @@ def compared(
             accuracy=both,
             adjusted=p,
             more_than_noise=p < NOISE,
-            visual_tokens=_change((_ratio(a), _ratio(b)) for a, b in scored),
+            visual_tokens=_change((_ratio(a), _ratio(b)) for a, b in scored).model_copy(
+                update={
+                    "before": tokens_ratio(a for a, _ in scored) or 0.0,
+                    "after": tokens_ratio(b for _, b in scored) or 0.0,
+                }
+            ),
             calls=_change((float(a.called), float(b.called)) for a, b in scored),
         )
         for (name, (both, scored)), p in zip(found.items(), adjusted, strict=True)

@@ -36,6 +36,7 @@ def troubles(summary: Summary) -> list[str]:
     """What has no score, a line each; none where all is well."""
     lines = [
         f"{plain(name)}: {count:,} {trouble.replace('_', ' ')}, not scored: the same command tries them again"
+        + (f" (the first: {plain(scores.first_trouble[trouble])})" if trouble in scores.first_trouble else "")
         for name, scores in summary.strategies.items()
         for trouble, count in scores.trouble.items()
     ]

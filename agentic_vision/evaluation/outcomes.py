@@ -78,7 +78,7 @@ class Outcome(BaseModel):
             asked=asked,
             kind=row.kind,
             scene=row.scene,
-            question=row.question,
+            question=row.prompt,
             references=row.references,
             **more,
         )

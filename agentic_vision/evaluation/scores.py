@@ -28,19 +28,21 @@ class SceneScores(BaseModel):
 class StrategyScores(BaseModel):
     """The figures of one strategy; None where there is no question or call of that kind.
 
-    `n` questions were asked; those in `trouble` (by its kind) have no score and count in no accuracy. Intervals are at
-    95 %, Wilson's where scores are 1 or 0, else normal. `visual_tokens_ratio`: visual tokens spent, pruning considered,
-    over those of full resolution, both summed over the questions. `call_ratio`: the share of questions with a call.
-    `malformed`: the share of the policy's own calls (`calls`) that were not well-formed. `box_covers_evidence`: the
-    share of its zoom_crop calls on fine questions whose box holds the whole evidence. `no_answer`: the share that ended
-    without an answer. `turns` is a mean. `seconds` are of a question's wall time, among others in flight; replies from
-    a cache have none. `cost`: US dollars of all, None where a price is not known. `scenes`: by the rows' scene.
+    `n` questions were asked; those in `trouble` (by its kind) have no score and count in no accuracy; `first_trouble`
+    is what was said of the first of a kind. Intervals are at 95 %, Wilson's where scores are 1 or 0, else normal.
+    `visual_tokens_ratio`: visual tokens spent, pruning considered, over those of full resolution, both summed over the
+    questions. `call_ratio`: the share of questions with a call. `malformed`: the share of the policy's own calls
+    (`calls`) that were not well-formed. `box_covers_evidence`: the share of its zoom_crop calls on fine questions whose
+    box holds the whole evidence. `no_answer`: the share that ended without an answer. `turns` is a mean. `seconds` are
+    of a question's wall time, among others in flight; replies from a cache have none. `cost`: US dollars of all, None
+    where a price is not known. `scenes`: by the rows' scene.
     """
 
     model_config = ConfigDict(frozen=True)
 
     n: int
     trouble: dict[Trouble, int]
+    first_trouble: dict[Trouble, str]
     accuracy: float | None
     accuracy_interval: Interval | None
     accuracy_coarse: float | None
@@ -79,6 +81,7 @@ def score(outcomes: Sequence[Outcome]) -> StrategyScores:
     return StrategyScores(
         n=len(outcomes),
         trouble=dict(Counter(o.trouble for o in outcomes if o.trouble)),
+        first_trouble={o.trouble: o.detail for o in reversed(outcomes) if o.trouble and o.detail},
         accuracy=mean(_scores(asked)),
         accuracy_interval=interval(_scores(asked)),
         accuracy_coarse=mean(_scores(coarse)),

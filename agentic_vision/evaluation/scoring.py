@@ -15,6 +15,10 @@ class Scorer(Protocol):
     @property
     def name(self) -> str: ...
 
+    def check(self, row: Row) -> None:
+        """Raises `ConfigError` where no answer to it can be scored, before it is asked."""
+        ...
+
     async def score(self, row: Row, answer: str) -> tuple[float | None, str | None]:
         """From 0 to 1; or None, and why there is no score. Raises `ConfigError` where no answer can be scored."""
         ...
@@ -26,6 +30,9 @@ class ByRule:
     def __init__(self, name: str) -> None:
         self.name = name
         self._matcher = matcher(name)
+
+    def check(self, row: Row) -> None:
+        self._matcher.compare(row.references[0], row.references, row.options)
 
     async def score(self, row: Row, answer: str) -> tuple[float | None, str | None]:
         return self._matcher.compare(answer, row.references, row.options), None
@@ -41,8 +48,11 @@ class ByJudge:
     def name(self) -> str:
         return f"judge {self._judge.model}"
 
+    def check(self, row: Row) -> None:
+        pass
+
     async def score(self, row: Row, answer: str) -> tuple[float | None, str | None]:
-        verdict = await self._judge.verdict(row.question, row.references, answer)
+        verdict = await self._judge.verdict(row.prompt, row.references, answer)
         return (None, verdict.reason) if verdict.correct is None else (float(verdict.correct), None)
 
 

@@ -19,9 +19,9 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 from ..errors import ConfigError
+from ..imports import load
 from ..rows import Row
 from .scripted import Script
 
@@ -67,7 +67,7 @@ def strategy(name: str, *, seed: int = 0) -> Strategy:
         return Strategy(name, _imported(name))
     way = said["way"]
     if way not in STRATEGIES:
-        raise ConfigError(f"there is no strategy {way!r}: choose from {', '.join(STRATEGIES)}, or give module:function")
+        raise _unknown(way)
     if said["share"] and way != "resize":
         raise ConfigError(f"{name}: {way} takes no share, resize does: resize:{said['share']}")
     share = _share(name, said["share"]) if said["share"] else HALF
@@ -109,6 +109,10 @@ def _crop(row: Row) -> Script:
     return Script("zoom_crop", row.evidence)
 
 
+def _unknown(name: str) -> ConfigError:
+    return ConfigError(f"there is no strategy {name!r}: choose from {', '.join(STRATEGIES)}, or give file.py:function")
+
+
 def _share(name: str, said: str) -> float:
     try:
         share = float(said)
@@ -120,20 +124,17 @@ def _share(name: str, said: str) -> float:
 
 
 def _imported(path: str) -> Callable[[Row], Plan]:
-    module, _, name = path.partition(":")
-    if not module or not name or module.startswith("."):
-        raise ConfigError(
-            f"there is no strategy {path!r}: choose from {', '.join(STRATEGIES)}, or give module:function"
-        )
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the strategy {path} cannot be imported ({error}): give module:function") from error
+    if ":" not in path:
+        raise _unknown(path)
+    found = load(path)
     if not callable(found):
         raise ConfigError(f"the strategy {path} is no function: give one from a Row to a Plan")
 
     def planned(row: Row) -> Plan:
-        made = found(row)
+        try:
+            made = found(row)
+        except Exception as error:  # whatever its author's code raises
+            raise ConfigError(f"the strategy {path} failed at {row.id}: {type(error).__name__}: {error}") from error
         if not isinstance(made, Plan):
             raise ConfigError(f"the strategy {path} gives {type(made).__name__}: return a Plan")
         return made

@@ -99,7 +99,8 @@ def measure(
         for row in rows:
             if row.id in known and known[row.id].asked != _digest(row):
                 raise ConfigError(
-                    f"{folder} holds the measurement of another question under the id {row.id!r}: give a fresh folder"
+                    f"{folder} holds the measurement of another question, or of other images, under the id {row.id!r}: "
+                    "give a fresh folder"
                 )
         todo = [row for row in rows if row.id not in known]
         agents = [VisionAgent(policy, tools=[], glance=share, max_turns=1) for share in (glance, 1.0)]
@@ -127,7 +128,8 @@ def measure(
 
 def _digest(row: Row) -> str:
     asked = json.dumps(row.model_dump(mode="json", exclude={"images"}), sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    seen = [Path(image).read_bytes() if Path(image).is_file() else image.encode() for image in row.images]
+    return hashlib.sha256(b"".join(hashlib.sha256(one).digest() for one in (asked.encode(), *seen))).hexdigest()[:16]
 
 
 async def _measure(

@@ -102,10 +102,10 @@ def preflight(
         trouble = _trouble(row, agent, counting, recipe.prompt_length)
         if row.id in seen:
             trouble = ("id comes twice", row.id)
-        seen.add(row.id)
         if trouble:
             report.note(*trouble)
             continue
+        seen.add(row.id)
         report.good.append(row)
         report.prompt_tokens.append(counting.tokens)
         report.kinds[row.kind or "all"] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from agentic_vision.errors import ConfigError
@@ -39,8 +39,13 @@ class FunctionReward(Part):
     async def values(self, scoring: Scoring) -> Sequence[float | None]:
         group = scoring.group
         if self._whole:
-            scores: Sequence[float | None] = await self._call(group)
-            return scores
+            scores = await self._call(group)
+            if not isinstance(scores, Iterable):
+                raise TypeError(
+                    f"a function of one argument gets the group, and gave {scores!r}: give one value a trajectory, or "
+                    "write f(trajectory, reference)"
+                )
+            return list(scores)
         return await scoring.each(self, (self._call(t, group.references[0]) for t in group.trajectories))
 
     async def _call(self, *arguments: Any) -> Any:
