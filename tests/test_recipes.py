@@ -104,6 +104,24 @@ def test_what_a_recipe_cannot_say(changes: list[str], complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("reward.wx=0.3", "does not take .*wx"),
+        ("reward.target=nope.py:x", r"cannot import .*nope\.py"),
+        ("side={target: nope}", "names nothing"),
+        ("advantage=forkk", "there is no advantage 'forkk': give fork"),
+        ("agent.tools=[nope]", "there is no tool 'nope'"),
+        ("agent.family=qwen9", "no model family is called 'qwen9'"),
+    ],
+)
+def test_what_is_named_and_is_not_there_is_told_before_anything_starts(
+    tmp_path: Path, change: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        compose_run(recipes.read("pocket_smoke", [change]), tmp_path)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "a.b-c",

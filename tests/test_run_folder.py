@@ -12,7 +12,7 @@ from agentic_vision.report.metrics import smoothed
 from agentic_vision.report.training_runs import runs_in
 from agentic_vision.training import recipe as recipes
 from agentic_vision.training.curves import draw_curves
-from agentic_vision.training.launch import launch
+from agentic_vision.training.launch import launch, reason
 from agentic_vision.training.run_folder import RunFolder, step_figures
 
 
@@ -105,6 +105,24 @@ def test_every_attempt_has_a_log_of_its_own(run: RunFolder) -> None:
     first = run.next_log()
     first.touch()
     assert run.next_log() != first
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        (
+            "(Loop pid=7) RuntimeError: row-3: the prompt has 1656 tokens\nValueError: Received an empty list as keys.",
+            "1656",
+        ),
+        ("agentic_vision.errors.ConfigError: there is no tool 'x'\nray.exceptions.RayTaskError: no", "no tool 'x'"),
+        ("torch.OutOfMemoryError: CUDA out of memory\nSystemExit", "CUDA out of memory"),
+        ("it sleeps", "ended from outside"),
+    ],
+)
+def test_why_a_run_broke_off(tmp_path: Path, log: str, why: str) -> None:
+    (tmp_path / "verl.log").write_text(f"RuntimeError: row-1: of the attempt before\n{log}\n")
+    begun = (tmp_path / "verl.log").read_text().index("\n") + 1
+    assert why in reason(tmp_path / "verl.log", begun)
 
 
 def test_what_is_told_of_a_step() -> None:

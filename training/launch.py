@@ -23,6 +23,7 @@ import yaml
 from agentic_vision.errors import AgenticVisionError, ConfigError
 from agentic_vision.policies.trained_for import TrainedFor
 from agentic_vision.report.metrics import Figures
+from agentic_vision.visual_tokens import family
 
 from .curves import draw_curves
 from .recipe import Recipe
@@ -43,16 +44,29 @@ OnStep = Callable[[int, Figures], None]
 def compose_run(recipe: Recipe, out: Path) -> Any:
     """verl's configuration of a run in `out`, checked by verl.
 
-    Raises `ConfigError` where verl is not installed or refuses it.
+    Raises `ConfigError` where verl is not installed or refuses it, and for what the recipe names and is not there.
     """
     if find_spec("verl") is None:
         raise ConfigError.missing_extra("train", "Training")
     from .verl.config import check, compose
 
+    _check_parts(recipe)
     with model_folder(recipe) as model:
         config = compose(recipe, out.absolute(), model)
     check(config)
     return config
+
+
+def _check_parts(recipe: Recipe) -> None:
+    """Raises `ConfigError` for what a recipe names and is not there: known now, and not when all has started."""
+    from .imports import made
+    from .rewards.reward import as_reward
+
+    for reward in filter(None, (recipe.reward, recipe.side)):
+        as_reward(made(reward))
+    recipe.agent.toolbox()
+    if recipe.agent.family:
+        family(recipe.agent.family)
 
 
 SHIPPED = {
@@ -179,7 +193,7 @@ def _train(recipe: Recipe, run: RunFolder, report: OnStep | None, lock: int) -> 
         finally:
             _end(process)
     if process.returncode != 0 or run.resumes_at < recipe.steps:
-        why = _reason(run.log, begun)
+        why = reason(run.log, begun)
         raise TrainingError(
             f"training broke off after step {run.resumes_at} of {recipe.steps}: {why} (all of it is in {run.log}; "
             "run the same command again to go on)"
@@ -218,12 +232,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"(?:\([^)]*\) )?((?:\w+\.)*\w*(?:Error|Exception|Killed)\b.*)")
+# Of the package, or of a row that could not be rolled out.
+_OURS = re.compile(r"agentic_vision\.|RuntimeError: [^:]*: ")
 
 
-def _reason(log: Path, begun: int) -> str:
-    """The last error that verl's log tells of."""
+def reason(log: Path, begun: int) -> str:
+    """The last error that verl's log tells of; the last of ours, where there is one, for verl's come of it."""
     with log.open("rb") as said:
         said.seek(begun)
         lines = _COLOUR.sub("", said.read().decode("utf-8", "replace")).splitlines()
     found = [match.group(1) for line in lines if (match := _ERROR.match(line))]
-    return found[-1][:300] if found else "it was ended from outside"
+    ours = [said for said in found if _OURS.match(said)]
+    return (ours or found or ["it was ended from outside"])[-1][:300]

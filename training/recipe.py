@@ -19,7 +19,7 @@ from .imports import absolute
 from .plans import read_plan
 
 if TYPE_CHECKING:
-    from agentic_vision import VisionAgent
+    from agentic_vision import Toolbox, VisionAgent
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -45,13 +45,19 @@ class AgentSettings(_Section):
     style: PromptStyle = PromptStyle.TEXT
     family: str | None = None
 
+    def toolbox(self) -> Toolbox:
+        """The tools. Raises `ConfigError` for one that is not to be found."""
+        from agentic_vision import Toolbox
+
+        return Toolbox.of([load(tool) if ":" in tool else tool for tool in self.tools])
+
     def agent(self, policy: Policy) -> VisionAgent:
         """The agent with these settings. Raises `ConfigError` for a tool that is not to be found."""
         from agentic_vision import VisionAgent
 
         return VisionAgent(
             policy,
-            tools=[load(tool) if ":" in tool else tool for tool in self.tools],
+            tools=self.toolbox(),
             glance=self.glance,
             max_turns=self.max_turns,
             max_visual_tokens=self.max_visual_tokens,

@@ -195,10 +195,20 @@ def compose(recipe: Recipe, run: Path, model: Path | str) -> Any:
 
 
 def check(config: Any) -> None:
-    """verl's own validators. Raises `ConfigError` with what they say."""
+    """verl's own validators, and whether there is such an advantage. Raises `ConfigError` with what they say."""
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
+    from . import advantages  # noqa: F401  which registers ours
+
+    name = config.algorithm.adv_estimator
+    try:
+        get_adv_estimator_fn(name)
+    except ValueError as error:
+        raise ConfigError(
+            f"there is no advantage {name!r}: give fork, dtpo, hdpo, gdpo_channels, or one of verl's, such as grpo"
+        ) from error
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # verl prints that all is well
             validate_config(
