@@ -103,12 +103,17 @@ def test_what_a_recipe_cannot_say(changes: list[str], complaint: str) -> None:
         recipes.read("pocket_smoke", changes)
 
 
+def no_reward(**_: Any) -> None:
+    raise KeyError("w")
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ("reward.wx=0.3", "does not take .*wx"),
         ("reward.target=nope.py:x", r"cannot import .*nope\.py"),
         ("side={target: nope}", "names nothing"),
+        (f"reward.target={__file__}:no_reward", r"no_reward fails where it is called: KeyError: 'w'"),
         ("advantage=forkk", "there is no advantage 'forkk': give fork"),
         ("agent.tools=[nope]", "there is no tool 'nope'"),
         ("agent.family=qwen9", "no model family is called 'qwen9'"),

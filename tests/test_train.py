@@ -85,10 +85,8 @@ def whole(own: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:  # n
 
 @pytest.fixture(scope="module")
 def broken(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:  # noqa: ARG001 (ended before)
-    """A run whose reward cannot be made, beside the one that is killed."""
-    folder = tmp_path_factory.mktemp("broken")
-    (folder / "own.py").write_text("def reward():\n    raise ValueError('there is no such thing')\n")
-    training = Training(folder / "run", "pocket_smoke", f"reward.target={folder}/own.py:reward")
+    """A run that only the trainer, which has the model, finds to be impossible, beside the one that is killed."""
+    training = Training(tmp_path_factory.mktemp("broken") / "run", "pocket_smoke", "frozen=[nonesuch]")
     yield training
     training.process.kill()
 
@@ -166,5 +164,6 @@ def test_a_tool_and_a_reward_of_ones_own(own: Training) -> None:
 
 def test_what_breaks_off_says_why(broken: Training) -> None:
     assert broken.process.wait(PATIENCE) == 2
-    assert "there is no such thing" in broken.complaint
+    assert "training broke off after step 0" in broken.complaint
+    assert "no parameter has nonesuch in its name" in broken.complaint
     assert len(broken.complaint.splitlines()[-1]) < 1000

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from agentic_vision.errors import ConfigError
+from agentic_vision.errors import AgenticVisionError, ConfigError
 from agentic_vision.imports import load
 
 
@@ -15,7 +15,7 @@ def made(settings: Mapping[str, Any]) -> Any:
     """What `{"target": spec, **arguments}` makes: what the target gives when it is called with `arguments`.
 
     A target that cannot be called without any, such as a function that is a reward itself, is what is made. Raises
-    `ConfigError` for settings without a target and for arguments that it does not take.
+    `ConfigError` for settings without a target, for arguments that it does not take, and where it fails.
     """
     arguments = dict(settings)
     target = arguments.pop("target", None)
@@ -30,7 +30,12 @@ def made(settings: Mapping[str, Any]) -> Any:
         if not arguments and not isinstance(found, type):
             return found
         raise ConfigError(f"{target} does not take {arguments}: {error}") from error
-    return found(**arguments)
+    try:
+        return found(**arguments)
+    except AgenticVisionError:
+        raise
+    except Exception as error:  # whatever its author's code raises
+        raise ConfigError(f"{target} fails where it is called: {type(error).__name__}: {error}") from error
 
 
 def absolute(spec: str) -> str:
