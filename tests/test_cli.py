@@ -10,14 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import in_a_shell, run
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from agentic_vision import VisionAgent
-from agentic_vision.cli import app
 from agentic_vision.cli_options import policy_identity
 from agentic_vision.cli_output import plain
-from agentic_vision.play.agents import Agents
 from agentic_vision.policies.embedded import EmbeddedPolicy
 from agentic_vision.policies.scripted import ScriptedPolicy
 from agentic_vision.protocol import write
@@ -38,18 +35,6 @@ def says(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     replies: list[str] = []
     monkeypatch.setattr(EmbeddedPolicy, "load", lambda: ScriptedPolicy(replies, family="pocket"))
     return replies
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def in_a_shell(*args: object, before: str = "", path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The console script's own function in a fresh interpreter, after `before`."""
-    code = f"{before}\nfrom agentic_vision.cli import main\nmain()"
-    env = {**os.environ, "PYTHONPATH": str(path or "")}
-    command = [sys.executable, "-c", code, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
 
 
 def test_ask_answers_first_and_then_says_what_it_looked_at(picture: Path, says: list[str]) -> None:
@@ -191,96 +176,6 @@ def test_tools_come_with_their_schema_and_package() -> None:
     assert "zoom_crop" in run("tools").stdout
 
 
-def plugin(folder: Path, name: str, target: str, group: str = "agentic_vision.commands") -> None:
-    """An installed package of another author, as far as importlib.metadata can tell."""
-    info = folder / f"their_{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: their-{name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    return folder
-
-
-def test_an_installed_package_adds_commands(site: Path) -> None:
-    (site / "their_greeting.py").write_text(
-        "import typer\nfrom agentic_vision import ConfigError\napp = typer.Typer(help='Say hello.')\n"
-        "@app.command()\ndef hello(): print('hello')\n"
-        "@app.command()\ndef fail(): raise ConfigError('mend\\nthis')\n"
-    )
-    plugin(site, "greet", "their_greeting:app")
-    assert "Say hello." in run("--help").stdout
-    assert run("greet", "hello").stdout == "hello\n"
-    failed = run("greet", "fail")
-    assert (failed.exit_code, failed.stderr) == (2, "agentic-vision: mend this\n")
-
-
-def test_what_the_library_logs_and_warns_of_reaches_the_user_of_a_command(site: Path) -> None:
-    (site / "their_worry.py").write_text(
-        "import logging, typer, warnings\napp = typer.Typer()\n"
-        "@app.command()\ndef worry():\n"
-        "    logging.getLogger('agentic_vision.judge_cache').info('all is well')\n"
-        "    logging.getLogger('agentic_vision.judge_cache').warning('the cache %s is lost', 'c')\n"
-        "    warnings.warn('the price is not known')\n"
-    )
-    plugin(site, "worry", "their_worry:app")
-    told = "agentic-vision: the cache c is lost\nagentic-vision: warning: the price is not known\n"
-    for _ in range(2):  # and is let go of afterwards
-        assert run("worry").stderr == told
-
-
-def test_a_broken_package_is_a_warning_until_it_is_asked_for(site: Path) -> None:
-    plugin(site, "broken", "not_there:app")
-    shown = run("--help")
-    assert shown.exit_code == 0
-    assert "ask" in shown.stdout
-    assert set(shown.stderr.splitlines()) == {
-        "agentic-vision: warning: the command 'broken' of their-broken cannot be loaded "
-        "(No module named 'not_there'): update or uninstall their-broken"
-    }
-    asked = run("broken", "anything")
-    assert asked.exit_code == 2
-    assert asked.stderr.count("\n") == 1
-
-
-def test_a_broken_tool_does_not_hide_the_others(site: Path) -> None:
-    plugin(site, "blur", "not_there:blur", group="agentic_vision.tools")
-    result = run("tools", "--json")
-    assert result.exit_code == 0
-    assert "zoom_crop" in result.stdout
-    assert "blur" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-def test_a_tool_that_two_packages_have_is_told_with_both_names(site: Path, picture: Path, says: list[str]) -> None:
-    says += [write(answer="7")]
-    plugin(site, "rotate", "agentic_vision.tools.rotate:rotate", group="agentic_vision.tools")
-    result = run("tools", "--json")
-    assert result.exit_code == 0
-    assert "rotate" not in [tool["name"] for tool in json.loads(result.stdout)["tools"]]
-    assert "agentic-vision and their-rotate each have a tool 'rotate': uninstall all but one" in result.stderr
-    asked = run("ask", picture, "What?", "--tools", "rotate")
-    assert (asked.exit_code, asked.stdout) == (2, "")
-    assert "agentic-vision and their-rotate each have a tool 'rotate'" in asked.stderr
-    assert run("ask", picture, "What?", "--tools", "zoom_crop").exit_code == 0  # the others work as ever
-
-
-def test_what_a_module_prints_when_it_is_loaded_is_not_on_our_stdout(site: Path, picture: Path) -> None:
-    told = "import sys\nprint('printed')\nsys.__stdout__.write('kept\\n')\n"
-    (site / "their_talk.py").write_text(f"{told}from agentic_vision.tools.rotate import rotate\n")
-    plugin(site, "talk", "their_talk:rotate", group="agentic_vision.tools")
-    for command in (["tools", "--json"], ["ask", picture, "What is it?", "--tools", "talk", "--json"]):
-        done = in_a_shell(*command, path=site)
-        assert done.returncode == 0
-        json.loads(done.stdout)  # and nothing else
-        assert {"printed", "kept"} <= set(done.stderr.split())
-
-
 @pytest.mark.parametrize("asked", [[], ["--json"]])
 def test_people_are_told_what_the_small_checkpoint_knows(picture: Path, asked: list[str]) -> None:
     """On a terminal, and not as JSON."""
@@ -326,17 +221,6 @@ def test_a_policy_is_told_from_others(tmp_path: Path) -> None:
     assert policy_identity("Qwen/Qwen3-VL-2B-Instruct", None) == "Qwen/Qwen3-VL-2B-Instruct"
     assert policy_identity("m", "http://a/v1") != policy_identity("m", "http://b/v1")
     assert policy_identity(None, None).startswith("embedded ")
-
-
-def test_a_package_that_ends_the_process_ends_no_command(site: Path, embedded: VisionAgent) -> None:
-    (site / "their_end.py").write_text("raise SystemExit(3)\n")
-    plugin(site, "end", "their_end:tool", group="agentic_vision.tools")
-    listed = run("tools", "--json")
-    assert (listed.exit_code, "update or uninstall their-end" in listed.stderr) == (0, True)
-    assert "end" not in Agents(embedded).offered
-    plugin(site, "leave", "their_end:app")
-    shown = run("--help")
-    assert (shown.exit_code, "update or uninstall their-leave" in shown.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -3,97 +3,14 @@
 import asyncio
 import json
 import pickle
-import sqlite3
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
 
 import pytest
 from groups import answers
+from judge_endpoint import ASKED, Endpoint, ask, serving
 
 from agentic_vision import ConfigError
 from agentic_vision.judge import ASKS, Judge
-from agentic_vision.judge_cache import JudgeCache
 from agentic_vision.training import CallRatioPenalty, JudgeReward
-
-ASKED = ("Which number?", "417", "It is 417")
-
-
-class Endpoint:
-    """Chat Completions that replies with what `replies` gives, see `answer`, the last one again and again."""
-
-    def __init__(self, *replies, seconds=0.0):
-        self.replies, self.seconds = list(replies), seconds
-        self.requests: list[dict] = []
-        self.busy = self.most = 0
-        self.lock = threading.Lock()
-
-    def reply(self, request):
-        with self.lock:
-            self.requests.append(request)
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-            reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        time.sleep(self.seconds)
-        with self.lock:
-            self.busy -= 1
-        return reply
-
-
-def answer(reply, model) -> tuple[int, bytes]:
-    """HTTP status and body for a status to fail with, a body as it is, a text, or a message with its end."""
-    if isinstance(reply, bytes):
-        return 200, reply
-    if isinstance(reply, int):
-        return reply, json.dumps({"error": {"message": f"status {reply}"}}).encode()
-    said = reply if isinstance(reply, dict) else {"content": reply, "finish_reason": "stop"}
-    message = {"role": "assistant", "content": said["content"]}
-    choice = {"index": 0, "finish_reason": said["finish_reason"], "message": message}
-    content = {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
-    return 200, json.dumps(content).encode()
-
-
-@contextmanager
-def serving(endpoint: Endpoint) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = endpoint.reply(request)
-            status, body = answer(reply, request["model"])
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def ask(endpoint, *asked, together=1, **settings):
-    """The verdicts of `together` equal (or the given) questions asked side by side."""
-
-    async def verdicts(url):
-        async with Judge("judge", base_url=url, api_key="none", **settings) as judge:
-            return await asyncio.gather(*(judge.verdict(*one) for one in asked or [ASKED] * together))
-
-    with serving(endpoint) as url:
-        return asyncio.run(verdicts(url))
 
 
 def test_a_verdict_and_what_was_asked():
@@ -174,92 +91,11 @@ def test_who_asks_what_is_just_being_given_up_is_answered():
         assert asyncio.run(two(url)).correct
 
 
-def test_the_loop_goes_on_while_another_process_writes_the_cache(tmp_path):
-    cache = tmp_path / "verdicts.sqlite"
-
-    async def longest_stop(url):
-        ticks, stopped = [time.monotonic()], asyncio.Event()
-
-        async def tick():
-            while not stopped.is_set():
-                await asyncio.sleep(0.01)
-                ticks.append(time.monotonic())
-
-        async with Judge("judge", base_url=url, api_key="none", cache=cache) as judge:
-            other = sqlite3.connect(cache, isolation_level=None, check_same_thread=False)
-            other.execute("BEGIN IMMEDIATE")
-            ticking = asyncio.create_task(tick())
-            first = asyncio.create_task(judge.verdict(*ASKED))
-            await asyncio.sleep(0.2)  # it has its verdict, and waits to write it
-            threading.Timer(1.5, lambda: other.execute("COMMIT")).start()
-            verdicts = [await judge.verdict("Another?", "1", "1"), await first]
-            stopped.set()
-            await ticking
-            other.close()
-        assert all(verdict.correct for verdict in verdicts)
-        return max(after - before for before, after in pairwise(ticks))
-
-    with serving(Endpoint("1")) as url:
-        assert asyncio.run(longest_stop(url)) < 1.2
-
-
 def test_no_more_requests_at_once_than_allowed():
     endpoint = Endpoint("1", seconds=0.03)
     asked = [("Which number?", "417", str(n)) for n in range(9)]
     assert all(verdict.correct for verdict in ask(endpoint, *asked, concurrency=3))
     assert (len(endpoint.requests), endpoint.most) == (9, 3)
-
-
-def test_the_cache_outlives_the_judge_and_is_shared(tmp_path):
-    path = tmp_path / "deep" / "verdicts.sqlite"
-    endpoint = Endpoint("1")
-    assert not ask(endpoint, cache=path)[0].cached
-    [again] = ask(endpoint, cache=path)
-    assert (again.correct, again.reply, again.cached) == (True, "1", True)
-    assert len(endpoint.requests) == 1
-    ask(endpoint, ("Which number?", "417", "418"), cache=path)
-    ask(endpoint, cache=path, request={"temperature": 1})
-    assert len(endpoint.requests) == 3
-
-
-def test_no_verdict_is_not_cached(tmp_path):
-    path = tmp_path / "verdicts.sqlite"
-    assert ask(Endpoint("Well."), cache=path)[0].correct is None
-    assert ask(Endpoint("0"), cache=path)[0].correct is False
-
-
-def test_a_cache_that_cannot_be_kept_is_told(tmp_path):
-    (tmp_path / "file").write_text("This is no database, but a file of some other kind." * 50)
-    with pytest.raises(ConfigError, match="cannot keep verdicts"):
-        Judge("judge", cache=tmp_path / "file")
-    with pytest.raises(ConfigError, match="cannot keep verdicts"):
-        Judge("judge", cache=tmp_path / "file" / "verdicts.sqlite")
-
-
-def test_many_processes_may_make_the_same_cache_at_once(tmp_path):
-    code = (
-        "import sys; from agentic_vision.judge_cache import JudgeCache; cache = JudgeCache(sys.argv[1]);"
-        "[cache.put(f'{sys.argv[2]}/{n}', True, '1', 'x') for n in range(20)]"
-    )
-    path = tmp_path / "verdicts.sqlite"
-    started = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)]) for n in range(4)]
-    assert [one.wait() for one in started] == [0] * 4
-    cache = JudgeCache(path)
-    assert all(cache.get(f"{n}/19") == (True, "1") for n in range(4))
-
-
-def test_a_cache_that_breaks_later_costs_no_verdict(tmp_path, caplog):
-    path = tmp_path / "verdicts.sqlite"
-
-    async def verdicts(url):
-        async with Judge("judge", base_url=url, api_key="none", cache=path) as judge:
-            with sqlite3.connect(path) as other:
-                other.execute("DROP TABLE verdicts")
-            return [await judge.verdict(*ASKED), await judge.verdict(*ASKED)]
-
-    with serving(Endpoint("1")) as url:
-        assert [verdict.correct for verdict in asyncio.run(verdicts(url))] == [True, True]
-    assert sum("cannot be used" in record.message for record in caplog.records) == 1
 
 
 def test_an_endpoint_that_is_down_for_a_while_is_asked_again():
